@@ -1,0 +1,26 @@
+"""Where in a TOML file a dotted key stands, so that an error can name the line."""
+
+from __future__ import annotations
+
+import re
+
+
+def line_of(source: str, key: str) -> int:
+    """The line at which the dotted *key*, such as edges[2].value, stands or should stand."""
+    lines = source.splitlines()
+    at, table = 0, ""
+    for part in re.findall(r"[^.\[\]]+|\[\d+\]", key):
+        if part.startswith("["):
+            for _ in range(int(part[1:-1])):
+                at = _find(lines, rf"\s*\[\[{re.escape(table)}\]\]", at + 1)
+        else:
+            table = part
+            at = _find(lines, rf"\s*(\[+([\w.]+\.)?{re.escape(part)}[\].]|{re.escape(part)}\s*=)", at)
+    return at + 1
+
+
+def _find(lines: list[str], pattern: str, start: int) -> int:
+    for at in range(start, len(lines)):
+        if re.match(pattern, lines[at]) or (at == start and re.search(pattern, lines[at])):
+            return at
+    return start

@@ -1,0 +1,226 @@
+"""What a spec file says of one loss, as types; its formula is parsed when it is first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from lossbench.errors import SpecError
+from lossbench.formula import Formula, Graph, Kind, Node, gradient
+from lossbench.formula.parse import parse
+from lossbench.lines import line_of
+
+Family = Literal["regression", "binary", "multiclass", "divergence", "embedding", "ranking", "segmentation", "sequence"]
+Domain = Literal[
+    "real",  # any number
+    "positive",
+    "nonnegative",
+    "nonzero",
+    "unit",  # [0, 1]
+    "sign",  # -1 or 1
+    "count",  # 0, 1, 2, ...
+    "simplex",  # a row of probabilities that sum to 1
+    "log_simplex",  # a row of log-probabilities
+    "onehot",  # a row of one 1 and zeros
+    "class",  # an index 0 .. classes-1
+]
+Reduction = Literal["none", "mean", "sum"]
+Dtype = Literal["float64", "float32", "bfloat16", "float16"]
+Framework = str
+Number = str | int  # exact: "0.25", "1/3", "-2**-20", "1e-7", 3, "inf", "-inf", "nan", "-0"
+Numbers = Number | list[Number | list[Number]]  # one, a row or a batch, a batch of rows
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a spec; an unknown key in it is an error."""
+
+
+class Source(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    title: str
+    where: str
+    url: str
+
+
+class Input(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    symbol: str
+    kind: Literal["real", "row", "label"]
+    domain: Domain = "real"
+    grad: bool = False
+    meaning: str = ""
+
+
+class Parameter(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`values` are those that accuracy runs try beside the default; a row's may be one number for all classes."""
+
+    symbol: str
+    default: Number | list[Number]
+    meaning: str
+    kind: Literal["real", "row", "label"] = "real"
+    domain: str = ""
+    values: list[Number | list[Number]] = []
+
+
+class FormulaText(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    definition: str
+    divisor: str = "1"
+    kernel: str | None = None
+    gradient: dict[str, str] = {}
+
+
+class Properties(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is claimed of the loss, over its domain, at unit sample weight; each claim is tested."""
+
+    convex: bool | None = None  # in the differentiated inputs together
+    nonnegative: bool | None = None
+    even: bool | None = None  # the same when every input changes its sign
+    symmetric: bool | None = None  # the same when prediction and target change places
+    zero_at_fit: bool | None = None  # 0 where prediction equals target
+    shift_invariant: bool | None = None  # the same when a constant is added to a whole row of predictions
+    scale_invariant: bool | None = None  # the same when a row of predictions is multiplied by a positive number
+
+
+class Call(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`weighted` is used where sample weights are given; without it `call` must take them, or go through `reduce`."""
+
+    call: str
+    form: Literal["native", "composed"]
+    weighted: str | None = None
+    requires: str | None = None
+    note: str = ""
+
+
+class Divergence(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `framework` gives at `when`, by its own call or by `call`, where the mathematics says otherwise."""
+
+    framework: Framework
+    when: dict[str, Numbers]
+    kind: Literal["convention", "limit", "defect"]
+    why: str
+    dtype: Dtype = "float32"
+    mode: str | None = None
+    reduction: Reduction = "none"
+    call: str | None = None
+    value: Numbers | None = None
+    gradient: Numbers | dict[str, Numbers] | None = None
+    raises: str | None = None
+    url: str = ""
+
+
+class Edge(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What must come out where it is hard.
+
+    One element or row, or a batch where inputs are nested one level deeper. A value may be any constant expression
+    of the formula language, inf, -inf or nan; a gradient also an interval "[a, b]", the subdifferential at a kink.
+    """
+
+    at: dict[str, Numbers]
+    why: str
+    status: Literal["required", "convention", "undefined"]
+    value: Numbers
+    gradient: Numbers | dict[str, Numbers] | None = None
+    reduction: Reduction = "none"
+
+
+class Reference(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certified value, written by `lossbench spec refresh`."""
+
+    at: dict[str, Numbers]
+    value: Number
+    gradient: Numbers | dict[str, Numbers]
+
+
+RESERVED = ("sample_weight", "reduction", "reduce", "dtype")  # names that calls use beside inputs and parameters
+
+
+class Text(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a file says, as TOML."""
+
+    title: str
+    family: Family
+    summary: str
+    sources: list[Source]
+    inputs: dict[str, Input]
+    formula_text: FormulaText = msgspec.field(name="formula")
+    frameworks: dict[Framework, Call]
+    aliases: list[str] = []
+    related: list[str] = []
+    parameters: dict[str, Parameter] = {}
+    properties: Properties = Properties()
+    divergences: list[Divergence] = []
+    edges: list[Edge] = []
+    references: list[Reference] = []
+
+
+class Loss(Text, frozen=True, kw_only=True, dict=True):
+    """One loss: the mathematical function and everything that its file says of it.
+
+    Attributes:
+        name: The file's name.
+        path: The file.
+        source: The file's whole text.
+    """
+
+    name: str
+    path: Path
+    source: str
+
+    @cached_property
+    def formula(self) -> Formula:
+        """The graphs of the definition, its gradients, and their forms for floating point."""
+        return _formula(self)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of what is measured: inputs, parameters, formula and calls; an edited comment or edge keeps it."""
+        parts = (self.inputs, self.parameters, self.formula_text, self.frameworks)
+        return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:16]
+
+
+def _formula(loss: Loss) -> Formula:
+    graph = Graph()
+    shown = f"{loss.path.parent.name}/{loss.path.name}"
+    kinds: dict[str, Kind] = {name: one.kind for name, one in (loss.inputs | loss.parameters).items()}
+
+    def parsed(text: str, key: str) -> Node:
+        line = line_of(loss.source, f"formula.{key}")
+        first = loss.source.splitlines()[line - 1] if loss.source else ""
+        if first.rstrip().endswith(("""'''""", '"""')):
+            line += 1
+        return parse(text, kinds, graph, where=shown, line=line)
+
+    def one_number(node: Node, key: str) -> Node:
+        if node.kind != "real":
+            line = line_of(loss.source, f"formula.{key}")
+            raise SpecError(f"{shown}:{line}: the {key} is a {node.kind}; expected one number per element or row")
+        return node
+
+    text = loss.formula_text
+    differentiated = tuple(name for name, one in loss.inputs.items() if one.grad)
+    definition = one_number(parsed(text.definition, "definition"), "definition")
+    kernel = one_number(parsed(text.kernel, "kernel"), "kernel") if text.kernel else definition
+    try:
+        gradients = gradient(graph, definition, differentiated)
+        kernel_gradients = gradient(graph, kernel, differentiated)
+    except SpecError as error:
+        raise SpecError(f"{shown}:{line_of(loss.source, 'formula.definition')}: {error}") from None
+    for name, override in text.gradient.items():
+        if name not in differentiated:
+            raise SpecError(
+                f"{shown}:{line_of(loss.source, 'formula.gradient')}: {name!r} has no gradient; "
+                f"expected one of: {', '.join(differentiated)}"
+            )
+        kernel_gradients[name] = parsed(override, f"gradient.{name}")
+    return Formula(
+        graph=graph,
+        names=kinds,
+        differentiated=differentiated,
+        definition=definition,
+        divisor=one_number(parsed(text.divisor, "divisor"), "divisor"),
+        gradients=gradients,
+        kernel=kernel,
+        kernel_gradients=kernel_gradients,
+    )
