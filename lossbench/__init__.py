@@ -1,1 +1,62 @@
-"""lossbench: what every loss function is, whether frameworks compute it right, and how fast."""
+"""lossbench: what every loss function is, whether frameworks compute it right, and how fast.
+
+Nothing heavy is imported before it is used, and never a framework.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lossbench.errors import CallError, LossbenchError, SpecError, StoreError, Unsupported
+    from lossbench.evaluation import Evaluation, evaluate, reference
+    from lossbench.formula.oracle import Certified, Enclosure
+    from lossbench.kernels import kernel
+    from lossbench.loss import Loss
+    from lossbench.runs import Run, run
+    from lossbench.spec import load, names
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CallError": "errors",
+    "Certified": "formula.oracle",
+    "Enclosure": "formula.oracle",
+    "Evaluation": "evaluation",
+    "Loss": "loss",
+    "LossbenchError": "errors",
+    "Run": "runs",
+    "SpecError": "errors",
+    "StoreError": "errors",
+    "Unsupported": "errors",
+    "evaluate": "evaluation",
+    "kernel": "kernels",
+    "load": "spec",
+    "names": "spec",
+    "reference": "evaluation",
+    "run": "runs",
+}
+
+__all__ = [
+    "CallError",
+    "Certified",
+    "Enclosure",
+    "Evaluation",
+    "Loss",
+    "LossbenchError",
+    "Run",
+    "SpecError",
+    "StoreError",
+    "Unsupported",
+    "evaluate",
+    "kernel",
+    "load",
+    "names",
+    "reference",
+    "run",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lossbench' has no attribute {name!r}")
+    return getattr(import_module(f"lossbench.{_HOME[name]}"), name)

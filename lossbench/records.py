@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from lossbench.spec import Dtype, Number, Reduction
+from lossbench.loss import Dtype, Number, Reduction
 
 Points = Literal["domain", "edge", "divergence", "timing"]
 Measure = Literal["accuracy", "forward", "gradient"]
@@ -18,7 +18,7 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Frozen, compared by value, encoded as JSON."""
 
 
-class Target(Struct):
+class Target(Struct, frozen=True, kw_only=True):
     """Who is measured. `twin` tells the two halves of an A/A control apart."""
 
     framework: str
@@ -29,7 +29,7 @@ class Target(Struct):
 
     @property
     def name(self) -> str:
-        """For people and file names: `torch:eager:cpu`."""
+        """For people: `torch:eager:cpu`."""
         at = f"@{self.interpreter}" if self.interpreter else ""
         return f"{self.framework}:{self.mode}:{self.device}{at}{' (twin)' if self.twin else ''}"
 
@@ -37,14 +37,15 @@ class Target(Struct):
 REFERENCE = Target(framework="reference", mode="exact")
 
 
-class Case(Struct):
+class Case(Struct, frozen=True, kw_only=True):
     """Exact inputs, said in so few words that every worker draws the same arrays.
 
     Attributes:
+        digest: The loss's; an edited formula or call makes another case.
         points: Where the inputs come from: drawn over the domain, an edge or divergence of the spec, or drawn
             quickly for timing.
-        index: Which edge or divergence.
-        shape: Of a row or element input: `(n,)` or `(n, classes)`; of the batch for edges and divergences.
+        shape: Of the drawn inputs: `(n,)`, or `(n, classes)` where the loss takes rows; `()` for edges and divergences.
+        index: Which edge or divergence of the spec, from 0.
         parameters: Exact numbers, before they are rounded to the dtype; those left out take their defaults.
         weighted: Whether sample weights are drawn.
     """
@@ -60,7 +61,7 @@ class Case(Struct):
     weighted: bool = False
 
 
-class Job(Struct):
+class Job(Struct, frozen=True, kw_only=True):
     """A case for a target. `accuracy` wants value and gradient as arrays, the others seconds."""
 
     case: Case
@@ -73,11 +74,11 @@ class Job(Struct):
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:24]
 
 
-class Environment(Struct, tag="environment"):
+class Environment(Struct, frozen=True, kw_only=True, tag="environment"):
     """What a worker runs on; one record for each worker that started.
 
     Attributes:
-        versions: Of Python, NumPy, the framework and what it stands on.
+        versions: Of lossbench, Python, NumPy, the framework and what it stands on.
         settings: What decides the numbers: thread counts, flags, environment variables.
         machine: Processor, cores, memory, system, device.
     """
@@ -88,25 +89,32 @@ class Environment(Struct, tag="environment"):
     machine: dict[str, str]
 
 
-class Output(Struct, tag="output"):
-    """Names arrays in the store by digest: `value`, `gradient.<input>`, `input.<name>`, `parameter.<name>`.
+class Output(Struct, frozen=True, kw_only=True, tag="output"):
+    """What came out, as names of arrays in the store: `value` and `gradient.<input>`.
 
-    The reference's job adds, for `value` and each gradient, `.low` (the remainder beyond the nearest double),
-    `.radius`, and for gradients `.lower` and `.upper`, the ends of the subdifferential (equal where smooth).
+    The reference's job has more: what went in, as `input.<name>`, `parameter.<name>` and `sample_weight`; `condition`;
+    and, for `value` and each gradient, `.low` (the remainder beyond the nearest double), `.radius`, and for gradients
+    `.lower` and `.upper`, the ends of the subdifferential (equal where smooth).
+
+    Attributes:
+        arrays: For `store.array`: a digest, or the numbers themselves where they are few.
+        inputs: Digest of all that went in, equal for every target of one case.
+        seconds: What drawing, calling and collecting took together; no measurement, but it explains a slow run.
     """
 
     job: Job
     arrays: dict[str, str]
+    inputs: str
     seconds: float
 
 
-class Timing(Struct, tag="timing"):
+class Timing(Struct, frozen=True, kw_only=True, tag="timing"):
     """Raw samples: each of `seconds` is the duration of `calls` calls.
 
     Attributes:
         first_call: Seconds of the first call, with tracing and compilation.
-        turns: The turn in which each sample was taken.
-        traffic: Bytes that one call has to read and write, the same for every target.
+        turns: The turn in which each sample was taken, from 0.
+        traffic: Bytes that one call has to read and write at least, the same for every target.
     """
 
     job: Job
@@ -117,19 +125,24 @@ class Timing(Struct, tag="timing"):
     traffic: int
 
 
-class Bandwidth(Struct, tag="bandwidth"):
+class Bandwidth(Struct, frozen=True, kw_only=True, tag="bandwidth"):
     """The memory bandwidth of this machine, measured between the timings of the same run.
 
-    `kernel` is "read two" or "read two, write one"; `bytes` the traffic of one call, `seconds` its raw samples.
+    Attributes:
+        kernel: "read two" or "read two, write one".
+        bytes: The traffic of one call.
+        seconds: Raw samples, each the duration of `calls` calls.
+        threads: How many threads the kernel used.
     """
 
-    kernel: str
+    kernel: Literal["read two", "read two, write one"]
     bytes: int
     seconds: list[float]
+    calls: int
     threads: int
 
 
-class Refusal(Struct, tag="refusal"):
+class Refusal(Struct, frozen=True, kw_only=True, tag="refusal"):
     """Why a job has no answer, in the framework's own words."""
 
     job: Job
@@ -137,7 +150,7 @@ class Refusal(Struct, tag="refusal"):
     detail: str
 
 
-class Died(Struct, tag="died"):
+class Died(Struct, frozen=True, kw_only=True, tag="died"):
     """A worker that ended before its time: which job it was on, and how it ended."""
 
     target: Target
@@ -145,10 +158,11 @@ class Died(Struct, tag="died"):
     detail: str
 
 
+Answer = Output | Timing | Refusal  # every job gets exactly one of these
 Record = Environment | Output | Timing | Bandwidth | Refusal | Died
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Record)
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 def encode(record: Record) -> bytes:

@@ -70,6 +70,31 @@ def aliases() -> Mapping[str, str]:
     return found
 
 
+def start(name: str, folder: Path) -> Path:
+    """Write a commented spec that already loads; return its path.
+
+    Raises:
+        SpecError: The name is no identifier in lower case, or the file exists.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise SpecError(f"{name!r} is no name for a loss; expected lower case letters, digits and _, such as my_loss")
+    path = folder / f"{name}.toml"
+    if path.exists():
+        raise SpecError(f"{path} exists; choose another name or remove it")
+    template = (Path(__file__).parent / "template.toml").read_text(encoding="utf-8")
+    try:
+        path.write_text(template.format(name=name, title=name.replace("_", " ").capitalize()), encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be written ({error.strerror}); choose another folder with --out") from None
+    return path
+
+
+def forget() -> None:
+    """Read every file again when it is next asked for."""
+    _read.cache_clear()
+    aliases.cache_clear()
+
+
 def exact(text: Number) -> Fraction | float:
     """The number that *text* says: a fraction, or a float where it is infinite, nan or a negative zero.
 
@@ -169,7 +194,7 @@ def _check(loss: Loss, shown: str) -> None:
             raise fail(key, f"{key} gives no {min(missing)!r}; expected every input")
         _check_numbers(list(at.values()), partial(fail, key))
     for framework, call in loss.frameworks.items():
-        if "sample_weight" not in call.call + (call.weighted or "") and "reduce(" not in call.call:
+        if "sample_weight" not in (text := call.weighted or call.call) and "reduce(" not in text:
             raise fail(
                 f"frameworks.{framework}",
                 "the call takes no sample_weight; use it, wrap the call in reduce(...), or add `weighted`",

@@ -1,0 +1,108 @@
+"""What every adapter offers, and how adapters are found. An adapter is the one file that imports its framework.
+
+An adapter module has `MODES`, a literal tuple with the default first, and `open(target)`. Importing it imports the
+framework, so an `ImportError` means that the framework is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Protocol, cast
+
+import numpy as np
+
+from lossbench.errors import LossbenchError
+from lossbench.inputs import Problem
+from lossbench.records import Target
+
+GROUP = "lossbench.adapters"  # the entry points of other packages
+SHARED = ("call", "divisor")  # modules here that are no adapters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A problem on its device, ready to run; the first call of each function compiles.
+
+    Attributes:
+        forward: Computes the value without tracking gradients, and returns when it is there.
+        gradient: Computes value and gradient, and returns when both are there.
+        arrays: `value` and `gradient.<input>` of one run, float64 for dtype float64 and float32 otherwise.
+    """
+
+    forward: Callable[[], object]
+    gradient: Callable[[], object]
+    arrays: Callable[[], dict[str, np.ndarray]]
+
+
+class Adapter(Protocol):
+    """An open target."""
+
+    def versions(self) -> dict[str, str]:
+        """Of the framework and what it stands on."""
+
+    def settings(self) -> dict[str, str]:
+        """What decides the numbers and the speed: threads, flags, environment variables."""
+
+    def machine(self) -> dict[str, str]:
+        """The device, where it is not the processor."""
+
+    def prepare(self, problem: Problem) -> Prepared:
+        """The problem made ready.
+
+        Raises:
+            Unsupported: The spec has no call for this framework, or the call does not cover the parameters.
+        """
+
+
+class Module(Protocol):
+    """An adapter's module."""
+
+    MODES: tuple[str, ...]
+
+    def open(self, target: Target) -> Adapter:
+        """Start the framework for *target*.
+
+        Raises:
+            Unsupported: No such mode, or no such device here.
+        """
+
+
+def names() -> list[str]:
+    """Every framework that has an adapter, `reference` among them; none is imported."""
+    here = {module.name for module in pkgutil.iter_modules(__path__)} - {*SHARED}
+    return sorted(here | {entry.name for entry in entry_points(group=GROUP)})
+
+
+def load(framework: str) -> Module:
+    """The adapter of *framework*.
+
+    Raises:
+        LossbenchError: There is no such adapter.
+        ImportError: The framework is not installed.
+    """
+    if framework not in names():
+        raise LossbenchError(f"unknown framework {framework!r}; expected one of: {', '.join(names())}")
+    for entry in entry_points(group=GROUP):
+        if entry.name == framework:
+            return cast(Module, entry.load())
+    return cast(Module, importlib.import_module(f"{__name__}.{framework}"))
+
+
+def threads() -> int:
+    """How many threads every framework may use: LOSSBENCH_THREADS, or the cores this process may run on."""
+    asked = os.environ.get("LOSSBENCH_THREADS")
+    if asked is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not asked.isdecimal() or int(asked) < 1:
+        raise LossbenchError(f"LOSSBENCH_THREADS is {asked!r}; expected a whole number of at least 1")
+    return int(asked)
+
+
+def variables(*prefixes: str) -> dict[str, str]:
+    """The environment variables that begin so."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)}

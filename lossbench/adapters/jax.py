@@ -1,0 +1,116 @@
+"""JAX and optax: calls in `jax`, `jnp` and `optax`, eager or through `jax.jit`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+import optax
+
+from lossbench.adapters import Prepared, call, threads, variables
+from lossbench.errors import Unsupported
+from lossbench.inputs import Problem
+from lossbench.records import Target
+
+MODES = ("eager", "compiled")
+MODULES = {"jax": jax, "jnp": jnp, "optax": optax}
+
+
+def open(target: Target) -> _Jax:  # noqa: A001  the name that every adapter has
+    """Set the threads and find the device."""
+    if target.mode not in MODES:
+        raise Unsupported(f"jax has no mode {target.mode!r}; expected one of: {', '.join(sorted(MODES))}")
+    os.environ["PJRT_NPROC"] = str(threads())  # read when the first device is asked for
+    kind, _, index = target.device.partition(":")
+    try:
+        device = jax.devices(kind)[int(index or 0)]
+    except (RuntimeError, IndexError) as error:
+        raise Unsupported(f"jax {jax.__version__} finds no {target.device} device here ({error})") from None
+    return _Jax(target.mode, device)
+
+
+class _Jax:
+    def __init__(self, mode: str, device: Any) -> None:
+        self.mode = mode
+        self.device = device
+
+    def versions(self) -> dict[str, str]:
+        found = {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__}
+        if self.device.platform != "cpu":
+            found["platform"] = self.device.client.platform_version
+        return found
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "threads": os.environ["PJRT_NPROC"],
+            "x64": "on for float64 problems only",
+            "default matmul precision": str(jax.config.jax_default_matmul_precision),
+            **variables("JAX_", "XLA_", "PJRT_", "OMP_", "CUDA_"),
+        }
+
+    def machine(self) -> dict[str, str]:
+        if self.device.platform == "cpu":
+            return {}
+        return {
+            "device": self.device.device_kind,
+            "compute capability": str(getattr(self.device, "compute_capability", "")),
+        }
+
+    def prepare(self, problem: Problem) -> Prepared:
+        value_of = call.function(problem, "jax", MODULES, total=jnp.sum, mean=jnp.mean)
+        given = call.arrays(problem)
+        names = [name for name, one in problem.loss.inputs.items() if one.grad]
+        at = [list(given).index(name) for name in names]
+        with _precision(problem.dtype):
+            arguments = [self._array(array, problem.dtype) for array in given.values()]
+
+        def value_and_gradient(*arguments: Any) -> Any:
+            def of_leaves(*leaves: Any) -> Any:
+                whole = list(arguments)
+                for position, leaf in zip(at, leaves, strict=True):
+                    whole[position] = leaf
+                return value_of(*whole)
+
+            # Pulling back ones: the gradient of the sum, and the value beside it.
+            value, pull_back = jax.vjp(of_leaves, *(arguments[position] for position in at))
+            return value, pull_back(jnp.ones_like(value))
+
+        compiled = self.mode == "compiled"
+        run_value = jax.jit(value_of) if compiled else value_of
+        run_gradient = jax.jit(value_and_gradient) if compiled else value_and_gradient
+
+        def forward() -> Any:
+            with _precision(problem.dtype):
+                return jax.block_until_ready(run_value(*arguments))
+
+        def gradient() -> Any:
+            with _precision(problem.dtype):
+                return jax.block_until_ready(run_gradient(*arguments))
+
+        def arrays() -> dict[str, np.ndarray]:
+            value, found = gradient()
+            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=True)}
+            dtype = np.float64 if problem.dtype == "float64" else np.float32
+            return {name: np.asarray(one).astype(dtype) for name, one in named.items()}
+
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+
+    def _array(self, array: np.ndarray, dtype: str) -> Any:
+        kept = array if array.dtype == np.int64 else array.astype(jnp.dtype(dtype))
+        return jax.device_put(kept, self.device)
+
+
+def _precision(dtype: str) -> AbstractContextManager[Any]:
+    """float64 exists in JAX only while x64 is on, when arrays are made and when functions run."""
+    if dtype != "float64":
+        return nullcontext()
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)  # type: ignore[no-any-return]
+    from jax.experimental import enable_x64  # where it was before jax 0.8
+
+    return enable_x64()  # type: ignore[no-any-return]

@@ -1,0 +1,130 @@
+"""TensorFlow and Keras: calls in `tf`, `keras` and `ops` (keras.ops), eager, as a `tf.function`, or through XLA."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # read once, when keras is imported
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import tensorflow as tf
+
+from lossbench.adapters import Prepared, call, threads, variables
+from lossbench.errors import Unsupported
+from lossbench.inputs import Problem
+from lossbench.records import Target
+
+MODES = ("eager", "compiled", "xla")
+MODULES = {"tf": tf, "keras": keras, "ops": keras.ops}
+
+
+def open(target: Target) -> _TensorFlow:  # noqa: A001  the name that every adapter has
+    """Set the threads and find the device."""
+    if target.mode not in MODES:
+        raise Unsupported(f"tensorflow has no mode {target.mode!r}; expected one of: {', '.join(sorted(MODES))}")
+    if keras.backend.backend() != "tensorflow":
+        raise Unsupported(
+            f"keras runs on {keras.backend.backend()} in this process; expected tensorflow, "
+            "set KERAS_BACKEND=tensorflow before keras is imported"
+        )
+    kind, _, index = target.device.partition(":")
+    device = f"/{'GPU' if kind == 'cuda' else kind.upper()}:{index or 0}"
+    if not any(found.name.endswith(device.lstrip("/")) for found in tf.config.list_physical_devices()):
+        raise Unsupported(f"tensorflow {tf.__version__} finds no {target.device} device here; expected cpu")
+    _set_threads(threads())
+    return _TensorFlow(target.mode, device)
+
+
+def _set_threads(count: int) -> None:
+    if tf.config.threading.get_intra_op_parallelism_threads() == count:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+    except RuntimeError:  # TensorFlow runs already, in a user's own process: `settings` says with what
+        return
+
+
+class _TensorFlow:
+    def __init__(self, mode: str, device: str) -> None:
+        self.mode = mode
+        self.device = device
+
+    def versions(self) -> dict[str, str]:
+        found = {"tensorflow": tf.__version__, "keras": keras.__version__}
+        if "GPU" in self.device:
+            build = tf.sysconfig.get_build_info()
+            found |= {"cuda": str(build.get("cuda_version")), "cudnn": str(build.get("cudnn_version"))}
+        return found
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "threads": str(tf.config.threading.get_intra_op_parallelism_threads() or "chosen by tensorflow"),
+            "keras floatx": keras.backend.floatx(),
+            "keras epsilon": repr(keras.backend.epsilon()),
+            "keras image data format": keras.backend.image_data_format(),
+            **variables("TF_", "KERAS_", "XLA_", "OMP_", "CUDA_"),
+        }
+
+    def machine(self) -> dict[str, str]:
+        if "GPU" not in self.device:
+            return {}
+        found = tf.config.list_physical_devices("GPU")[int(self.device.partition(":")[2])]
+        details = tf.config.experimental.get_device_details(found)
+        return {
+            "device": str(details.get("device_name")),
+            "compute capability": ".".join(map(str, details.get("compute_capability", ()))),
+        }
+
+    def prepare(self, problem: Problem) -> Prepared:
+        value_of = call.function(problem, "tensorflow", MODULES, total=tf.reduce_sum, mean=tf.reduce_mean)
+        given = call.arrays(problem)
+        names = [name for name, one in problem.loss.inputs.items() if one.grad]
+        with tf.device(self.device):
+            tensors = {name: _tensor(array, problem.dtype) for name, array in given.items()}
+
+        def value_alone(*arguments: Any) -> Any:
+            with tf.device(self.device):
+                return value_of(*arguments)
+
+        def value_and_gradient(*arguments: Any) -> Any:
+            leaves = [one for name, one in zip(tensors, arguments, strict=True) if name in names]
+            with tf.device(self.device), tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(leaves)
+                value = value_of(*arguments)
+            # Of the sum of the value: what a tape does with an array.
+            return value, tape.gradient(value, leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+        run_value, run_gradient = self._built(value_alone), self._built(value_and_gradient)
+
+        def forward() -> Any:
+            return self._awaited(run_value(*tensors.values()))
+
+        def gradient() -> Any:
+            return self._awaited(run_gradient(*tensors.values()))
+
+        def arrays() -> dict[str, np.ndarray]:
+            value, found = gradient()
+            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=True)}
+            dtype = tf.float64 if problem.dtype == "float64" else tf.float32
+            return {name: tf.cast(tf.convert_to_tensor(one), dtype).numpy() for name, one in named.items()}
+
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+
+    def _built(self, function: Any) -> Any:
+        if self.mode == "eager":
+            return function
+        return tf.function(function, autograph=False, jit_compile=self.mode == "xla")
+
+    def _awaited(self, result: Any) -> Any:
+        if "GPU" in self.device:  # on the processor results are there when a call returns
+            tf.test.experimental.sync_devices()
+        return result
+
+
+def _tensor(array: np.ndarray, dtype: str) -> Any:
+    return tf.constant(array) if array.dtype == np.int64 else tf.cast(tf.constant(array), dtype)

@@ -1,0 +1,96 @@
+"""PyTorch: calls in `torch`, `F` (torch.nn.functional) and `nn`, eager or through `torch.compile`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
+
+from lossbench.adapters import Prepared, call, threads, variables
+from lossbench.errors import Unsupported
+from lossbench.inputs import Problem
+from lossbench.records import Target
+
+MODES = ("eager", "compiled")
+MODULES = {"torch": torch, "F": F, "nn": torch.nn}
+
+
+def open(target: Target) -> _Torch:  # noqa: A001  the name that every adapter has
+    """Set the threads and find the device."""
+    if target.mode not in MODES:
+        raise Unsupported(f"torch has no mode {target.mode!r}; expected one of: {', '.join(sorted(MODES))}")
+    if target.device.split(":")[0] == "cuda" and not torch.cuda.is_available():
+        raise Unsupported(f"torch {torch.__version__} finds no cuda device here; expected cpu")
+    torch.set_num_threads(threads())
+    return _Torch(target.mode, torch.device(target.device))
+
+
+class _Torch:
+    def __init__(self, mode: str, device: torch.device) -> None:
+        self.mode = mode
+        self.device = device
+
+    def versions(self) -> dict[str, str]:
+        found = {"torch": torch.__version__}
+        if self.device.type == "cuda":
+            found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+        return found
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "threads": str(torch.get_num_threads()),
+            "float32 matmul precision": torch.get_float32_matmul_precision(),
+            "flush denormals": "no",
+            **variables("TORCH", "PYTORCH", "OMP_", "MKL_", "KMP_", "CUDA_"),
+        }
+
+    def machine(self) -> dict[str, str]:
+        if self.device.type != "cuda":
+            return {}
+        found = torch.cuda.get_device_properties(self.device)
+        return {
+            "device": found.name,
+            "device memory": str(found.total_memory),
+            "compute capability": f"{found.major}.{found.minor}",
+        }
+
+    def prepare(self, problem: Problem) -> Prepared:
+        forward_call, gradient_call = self._function(problem), self._function(problem)
+        names = [name for name, one in problem.loss.inputs.items() if one.grad]
+        tensors = {name: self._tensor(array, problem.dtype) for name, array in call.arrays(problem).items()}
+        leaves = [tensors[name].requires_grad_() for name in names]
+        plain = [tensor.detach() for tensor in tensors.values()]
+
+        def forward() -> torch.Tensor:
+            with torch.no_grad():
+                value = forward_call(*plain)
+            return self._awaited(value)
+
+        def gradient() -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+            value = gradient_call(*tensors.values())
+            # Ones as the outer derivative: the gradient of the sum, without computing the sum.
+            found = torch.autograd.grad(value, leaves, torch.ones_like(value), materialize_grads=True)
+            return self._awaited((value, found))
+
+        def arrays() -> dict[str, np.ndarray]:
+            value, found = gradient()
+            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=True)}
+            dtype = torch.float64 if problem.dtype == "float64" else torch.float32
+            return {name: one.detach().to("cpu", dtype).numpy() for name, one in named.items()}
+
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+
+    def _function(self, problem: Problem) -> Any:
+        eager = call.function(problem, "torch", MODULES, total=torch.sum, mean=torch.mean)
+        return torch.compile(eager, dynamic=False) if self.mode == "compiled" else eager
+
+    def _tensor(self, array: np.ndarray, dtype: str) -> torch.Tensor:
+        kept = torch.int64 if array.dtype == np.int64 else getattr(torch, dtype)
+        return torch.tensor(array, dtype=kept, device=self.device)
+
+    def _awaited(self, result: Any) -> Any:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return result

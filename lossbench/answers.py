@@ -1,0 +1,218 @@
+"""A store's accuracy answers, each joined with the reference's answer to the same case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from msgspec.structs import replace
+
+from lossbench import verdicts
+from lossbench.agreement import Accuracy, compare, together
+from lossbench.loss import Loss
+from lossbench.records import REFERENCE, Case, Job, Output, Refusal, Timing
+from lossbench.store import Store
+from lossbench.ulp import Exact
+
+KEPT = 64  # References of so many cases stay in memory; plans ask case by case.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """The reference's answer to a case, ready to be compared with.
+
+    Attributes:
+        inputs: What went in: inputs and parameters by name, and `sample_weight` where one was given.
+        exact: What must come out: `value` and `gradient.<input>`.
+    """
+
+    output: Output
+    inputs: Mapping[str, np.ndarray]
+    exact: Mapping[str, Exact]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a job's answer is worth.
+
+    Attributes:
+        parts: The accuracy of `value` and of each `gradient.<input>`; empty where nothing was measured.
+        reason: Why not, or what the verdict does not say by itself.
+    """
+
+    job: Job
+    verdict: verdicts.Verdict
+    reason: str = ""
+    got: Mapping[str, np.ndarray] = field(default_factory=dict)
+    parts: Mapping[str, Accuracy] = field(default_factory=dict)
+
+    @property
+    def value(self) -> Accuracy | None:
+        """The accuracy of the value."""
+        return self.parts.get("value")
+
+    @property
+    def gradient(self) -> Accuracy | None:
+        """The accuracy of all gradients together."""
+        parts = [part for name, part in self.parts.items() if name != "value"]
+        return together(parts) if parts else None
+
+
+class Answers:
+    """The accuracy jobs of a store and what came of them."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._certified: dict[str, Certified | str] = {}
+
+    @cached_property
+    def losses(self) -> dict[str, Loss]:
+        """By name, as the run knew them."""
+        return self.store.losses()
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every planned accuracy job of those who are measured."""
+        return [job for job in self.store.jobs() if job.measure == "accuracy" and job.target != REFERENCE]
+
+    @cached_property
+    def by_key(self) -> dict[str, Output | Refusal]:
+        """The answer to each job that has one."""
+        answers = (one for one in self.store.records() if isinstance(one, Output | Refusal | Timing))
+        return {one.job.key: one for one in answers if not isinstance(one, Timing)}
+
+    def certified(self, case: Case) -> Certified | str:
+        """The reference's answer to *case*, or why there is none."""
+        key = reference_job(case).key
+        if key not in self._certified:
+            if len(self._certified) >= KEPT:
+                self._certified.pop(next(iter(self._certified)))
+            self._certified[key] = self._read(case, key)
+        return self._certified[key]
+
+    def measured(self, job: Job) -> Measured:
+        """What came of *job*, beside the reference."""
+        answer = self.by_key.get(job.key)
+        if answer is None:
+            return Measured(job=job, verdict="failed", reason="no record: the run ended before this job")
+        if isinstance(answer, Refusal):
+            reason = f"{answer.reason}: {answer.detail}" if answer.detail else answer.reason
+            return Measured(job=job, verdict=verdicts.of_refusal(answer.reason), reason=reason)
+        certified = self.certified(job.case)
+        if isinstance(certified, str):
+            return Measured(job=job, verdict="failed", reason=f"nothing to compare with: {certified}")
+        if answer.inputs != certified.output.inputs:
+            return Measured(job=job, verdict="failed", reason="nothing to compare with: the reference had other inputs")
+        got = {name: self.store.array(digest) for name, digest in answer.arrays.items() if name in certified.exact}
+        return measure(job, got, certified.exact)
+
+    def _read(self, case: Case, key: str) -> Certified | str:
+        answer = self.by_key.get(key)
+        if answer is None:
+            return "the reference has no record of this case"
+        if isinstance(answer, Refusal):
+            return f"the reference {answer.reason}: {answer.detail}"
+        arrays = {name: self.store.array(digest) for name, digest in answer.arrays.items()}
+        inputs = {
+            name.partition(".")[2] or name: array
+            for name, array in arrays.items()
+            if name.startswith(("input.", "parameter.")) or name == "sample_weight"
+        }
+        plain = None
+        if case.reduction != "none":
+            plain = self.by_key.get(reference_job(replace(case, reduction="none")).key)
+        elements = None
+        if isinstance(plain, Output):
+            elements = {
+                name: self.store.array(digest) for name, digest in plain.arrays.items() if name in ("value", "condition")
+            }
+        return Certified(output=answer, inputs=inputs, exact=exact(case, self.losses[case.loss], arrays, inputs, elements))
+
+
+def reference_job(case: Case) -> Job:
+    """The reference's job for *case*."""
+    return Job(case=case, target=REFERENCE, measure="accuracy")
+
+
+def exact(
+    case: Case,
+    loss: Loss,
+    arrays: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    elements: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Exact]:
+    """What must come out of *case*: `value` and each `gradient.<input>`, with what their errors are weighed by.
+
+    Args:
+        case: Says dtype and reduction.
+        loss: Says which inputs are rows and which have gradients.
+        arrays: The reference's.
+        inputs: What went in.
+        elements: Value and condition before the reduction, where known: they tell what a sum cancels.
+    """
+    first = inputs[next(iter(loss.inputs))]
+    batch = first.shape[0]
+    classes = next((inputs[name].shape[-1] for name, one in loss.inputs.items() if one.kind == "row"), 1)
+    reduced = case.reduction != "none"
+    size = _moved(loss, arrays, inputs)
+    condition = arrays.get("condition")
+    if reduced:
+        total = np.abs(np.asarray(arrays["value"], np.float64))
+        if elements is not None:
+            known = elements.get("condition")
+            weight = 1.0 + (0.0 if known is None else np.nan_to_num(known, posinf=0.0))
+            parts = np.abs(elements["value"]) * weight
+            share = 1.0 / batch if case.reduction == "mean" and batch else 1.0
+            size = np.asarray(max(float(size.sum()), float(np.nansum(parts)) * share))
+        else:
+            size = np.asarray(size.sum())
+        if condition is None or condition.shape != total.shape:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                condition = size / total
+    found = {
+        "value": Exact.of(
+            arrays,
+            "value",
+            case.dtype,
+            condition=condition,
+            size=size,
+            terms=classes * (batch if reduced else 1),
+        )
+    }
+    for name, one in loss.inputs.items():
+        if one.grad:
+            found[f"gradient.{name}"] = Exact.of(
+                arrays,
+                f"gradient.{name}",
+                case.dtype,
+                unit=1.0 / batch if case.reduction == "mean" and batch else 1.0,
+                terms=classes,
+                rows=one.kind == "row",
+            )
+    return found
+
+
+def measure(job: Job, got: Mapping[str, np.ndarray], exact: Mapping[str, Exact], *, nan_required: bool = False) -> Measured:
+    """The accuracy of each array of *got*, and the worst of their verdicts."""
+    for name, one in exact.items():
+        if name not in got:
+            return Measured(job=job, verdict="failed", reason=f"no {name} came out")
+        if got[name].size != one.high.size:
+            reason = f"{name} has shape {got[name].shape}; expected {one.high.shape}"
+            return Measured(job=job, verdict="wrong", reason=reason, got=got)
+    parts = {name: compare(got[name], one, nan_required=nan_required) for name, one in exact.items()}
+    return Measured(job=job, verdict=verdicts.worst(part.verdict for part in parts.values()), got=got, parts=parts)
+
+
+def _moved(loss: Loss, arrays: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How far the value moves when every input moves by its own size: the sum of abs(x*g), one number per element."""
+    total = np.zeros(len(inputs[next(iter(loss.inputs))]))
+    for name, one in loss.inputs.items():
+        if one.grad:
+            gradient = arrays[f"gradient.{name}"]
+            with np.errstate(invalid="ignore", over="ignore"):
+                moved = np.nan_to_num(np.abs(inputs[name].astype(np.float64) * gradient), posinf=0.0)
+            total = total + (moved.sum(axis=-1) if one.kind == "row" else moved)
+    return total

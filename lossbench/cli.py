@@ -1,0 +1,208 @@
+"""The command line: each command a thin call of the API.
+
+Exit codes: 0 all well; 1 something got wrong or slower; 2 the request was wrong; 3 something could not be measured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lossbench import spec
+from lossbench.errors import LossbenchError
+
+FRAMEWORKS = ("torch", "tensorflow", "jax")
+UNMEASURED = ("not installed", "crashed", "timed out", "out of memory")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="What every loss function is, whether frameworks compute it right, and how fast.",
+    epilog=__doc__.rpartition("\n\n")[2] if __doc__ else None,
+)
+specs = typer.Typer(
+    no_args_is_help=True, help="Validate spec files, re-derive their reference values, start a new one."
+)
+app.add_typer(specs, name="spec")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Files = Annotated[list[str] | None, typer.Argument(help="Names or spec files; all of lossbench's when left out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def main() -> None:
+    """Run the command line; what users can cause is one line and exit code 2."""
+    try:
+        app()
+    except LossbenchError as error:
+        err.print(f"[red]lossbench:[/red] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+
+
+@app.command("list")
+def show_all(
+    family: Annotated[str | None, typer.Option(help="Only losses of this family.")] = None, as_json: Json = False
+) -> None:
+    """The table of losses by frameworks: which have a native call, which a composed one."""
+    losses = spec.load_all()
+    families = sorted({loss.family for loss in losses})
+    if family is not None and family not in families:
+        raise LossbenchError(f"unknown family {family!r}; expected one of: {', '.join(families)}")
+    losses = [loss for loss in losses if family in (None, loss.family)]
+    if as_json:
+        _print_json([_summary(loss) for loss in losses])
+        return
+    table = Table(title=f"{len(losses)} losses")
+    for heading in ("loss", "family", *FRAMEWORKS, "numba", "also known as"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=34 if heading == "loss" else None)
+    for loss in losses:
+        forms = [loss.frameworks[name].form if name in loss.frameworks else "-" for name in FRAMEWORKS]
+        table.add_row(loss.name, loss.family, *forms, "kernel", escape(", ".join(loss.aliases[:3])))
+    out.print(table)
+
+
+@app.command()
+def show(
+    loss: Annotated[str, typer.Argument(help="A name, an alias, or the path of a spec file.")], as_json: Json = False
+) -> None:
+    """One loss: formula, parameters, calls, divergences, edges."""
+    from lossbench import terminal
+
+    found = spec.load(loss)
+    if as_json:
+        _print_json({"name": found.name} | msgspec.to_builtins(found) | {"path": str(found.path)})
+    else:
+        out.print(terminal.loss(found))
+
+
+@app.command()
+def run(
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites: their names, or paths of suite files.")] = None,
+    loss: Annotated[list[str] | None, typer.Option("--loss", help="Only this loss; repeatable.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="framework[:mode[:device]][@python], such as torch:compiled; repeatable."),
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option("--dtype", help="Only this dtype; repeatable.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and run none.")] = False,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run's folder where it was cut off.")] = None,
+    to: Annotated[Path, typer.Option("--out", help="The folder that gets the run's folder.")] = Path("reports"),
+    as_json: Json = False,
+) -> None:
+    """Run accuracy and timing suites and write their report."""
+    from lossbench import runs, terminal
+
+    if dry_run:
+        jobs = runs.planned(suites or ["smoke"], losses=loss, targets=target, dtypes=dtype)
+        if as_json:
+            _print_json([msgspec.to_builtins(job) for job in jobs])
+        else:
+            out.print(terminal.plan(jobs))
+        return
+    with terminal.progress(err) as tell:
+        done = runs.run(
+            *(suites or ["smoke"]), losses=loss, targets=target, dtypes=dtype, out=to, resume=resume, progress=tell
+        )
+    _finished(done, as_json)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], as_json: Json = False) -> None:
+    """Write the pages of a run again, from its store."""
+    from lossbench import runs
+
+    _finished(runs.reported(run), as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What is installed, which devices there are, what limits the measurement."""
+    from lossbench import doctor
+
+    findings = doctor.examine()
+    if as_json:
+        _print_json([msgspec.to_builtins(finding) for finding in findings])
+        return
+    table = Table("what", "found", "what it means")
+    for finding in findings:
+        table.add_row(finding.what, escape(finding.found), escape(finding.advice))
+    out.print(table)
+
+
+@specs.command("check")
+def check_specs(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Names or spec files; all of lossbench's when left out.")
+    ] = None,
+) -> None:
+    """Validate spec files: types, formula, and every digit of their reference values."""
+    from lossbench import references
+
+    names = files or spec.names()
+    for name in names:
+        references.verify(spec.load(name))
+    out.print(f"{len(names)} specs are sound")
+
+
+@specs.command("refresh")
+def refresh_specs(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Names or spec files; all of lossbench's when left out.")
+    ] = None,
+) -> None:
+    """Derive the reference values of spec files anew, and write them into the files."""
+    from lossbench import references
+
+    for name in files or spec.names():
+        path = Path(name) if name.endswith(".toml") else spec.load(name).path
+        found = references.refresh(path)
+        out.print(f"{escape(str(path))}: {len(found.references)} reference values")
+
+
+@specs.command("new")
+def new_spec(
+    name: Annotated[str, typer.Argument(help="The loss's name, a Python identifier in lower case.")],
+    to: Annotated[Path, typer.Option("--out", help="The folder that gets NAME.toml.")] = Path(),
+) -> None:
+    """Write a commented spec that already loads, to be filled in."""
+    path = spec.start(name, to)
+    out.print(f"{escape(str(path))} written; edit it, then: lossbench spec refresh {escape(str(path))}")
+
+
+def _finished(done: Any, as_json: bool) -> None:
+    """Print where the report is; leave with 3 where something could not be measured."""
+    page, refusals = done.page, done.refusals()
+    unmeasured = {reason: count for reason, count in refusals.items() if reason in UNMEASURED}
+    if as_json:
+        _print_json({"run": str(done.path), "report": str(page), "refusals": refusals})
+    else:
+        for reason, count in unmeasured.items():
+            err.print(f"[yellow]{count} jobs {reason}[/yellow]: the report says which and why")
+        out.print(str(page), soft_wrap=True)
+    if unmeasured:
+        raise typer.Exit(3)
+
+
+def _summary(loss: spec.Loss) -> dict[str, object]:
+    return {
+        "name": loss.name,
+        "title": loss.title,
+        "family": loss.family,
+        "aliases": loss.aliases,
+        "frameworks": {name: call.form for name, call in loss.frameworks.items()},
+    }
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, default=str))

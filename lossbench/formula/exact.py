@@ -1,0 +1,245 @@
+"""Evaluates a graph at one point, lazily and as exactly as can be: what decides ties, infinities and kinks.
+
+Only what the result needs is evaluated: a branch that `where` does not take never contributes, whatever it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from flint import fmpq
+
+from lossbench.formula import extended
+from lossbench.formula.extended import NAN, ONE, ZERO, Number
+from lossbench.formula.graph import Node, is_row, number_of
+
+Truth: TypeAlias = bool | None  # None: undefined
+Value: TypeAlias = Number | int | Truth | list[Number] | list[Truth]
+
+_REAL: dict[str, Callable[..., Number]] = {
+    "add": extended.add,
+    "sub": extended.sub,
+    "mul": extended.mul,
+    "div": extended.div,
+    "neg": extended.neg,
+    "pow": extended.power,
+    "max": extended.maximum,
+    "min": extended.minimum,
+    "xlogy": extended.xlogy,
+    "abs": extended.absolute,
+    "exp": extended.exp,
+    "expm1": extended.expm1,
+    "log": extended.log,
+    "log1p": extended.log1p,
+    "sqrt": extended.sqrt,
+    "sinh": extended.sinh,
+    "cosh": extended.cosh,
+    "tanh": extended.tanh,
+    "softplus": extended.softplus,
+    "sigmoid": extended.sigmoid,
+}
+_ROWS: dict[str, Callable[[Sequence[Number]], Number]] = {
+    "row_sum": extended.row_sum,
+    "row_max": extended.row_max,
+    "row_min": extended.row_min,
+    "logsumexp": extended.logsumexp,
+    "norm": extended.norm,
+}
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Where to go from a kink: along `first`, and where that decides nothing, along `second`."""
+
+    tangents: Mapping[Node, Node]  # each moved node's derivative along a direction, of the variables "d.<input>"
+    first: Mapping[str, Value]
+    second: Mapping[str, Value]
+
+
+@dataclass
+class Evaluator:
+    """The values of a graph's nodes at one point, at the precision of flint's context.
+
+    Attributes:
+        at: The value of every variable.
+        classes: The length of rows.
+        active: The nodes that depend on an input by which gradients are taken.
+        direction: Decides ties of active nodes; without it equal is equal.
+        kinks: How many ties of active nodes were met.
+    """
+
+    at: Mapping[str, Value]
+    classes: int
+    active: frozenset[Node]
+    direction: Direction | None = None
+    kinks: int = 0
+    known: dict[Node, Value] = field(default_factory=dict)
+    _moved: tuple[dict[Node, Value], ...] = field(default_factory=lambda: ({}, {}))
+
+    def value(self, root: Node) -> Value:
+        """The value of *root*.
+
+        Raises:
+            Undecided: More bits are needed to take a branch.
+        """
+        return self._value(root, self.known, self.at)
+
+    def _value(self, root: Node, known: dict[Node, Value], at: Mapping[str, Value]) -> Value:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            missing = [] if node in known else [arg for arg in self._needed(node, known) if arg not in known]
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            if node not in known:
+                known[node] = self._applied(node, known, at)
+        return known[root]
+
+    def _needed(self, node: Node, known: Mapping[Node, Value]) -> tuple[Node, ...]:
+        if node.op != "where":
+            return node.args
+        condition, yes, no = node.args
+        if condition not in known:
+            return (condition,)
+        taken = known[condition]
+        if not isinstance(taken, list):
+            return (condition, yes) if taken else (condition, no) if taken is False else (condition,)
+        return (condition, *((yes,) if True in taken else ()), *((no,) if False in taken else ()))
+
+    def _applied(self, node: Node, known: dict[Node, Value], at: Mapping[str, Value]) -> Value:
+        op, args = node.op, node.args
+        match op:
+            case "number":
+                value = number_of(node)
+                assert value is not None
+                return fmpq(value.numerator, value.denominator)
+            case "variable":
+                return at[str(node.value)]
+            case "size":
+                return fmpq(self.classes)
+            case "where":
+                return self._where(node, known)
+            case "pick":
+                label = known[args[1]]
+                row = self._row(known[args[0]])
+                return row[label] if 0 <= label < self.classes else ZERO  # type: ignore[operator, index]
+            case "onehot":
+                return [ONE if j == known[args[0]] else ZERO for j in range(self.classes)]
+            case "and" | "or" | "not":
+                return self._entrywise(node, _LOGIC[op], known)
+            case "lt" | "le" | "eq" | "ne" | "sign":
+                return self._decided(node, known)
+            case "div" if args[1].op == "norm" and args[1].args[0] is args[0] and known[args[1]] == 0:
+                return self._normal(args[0])
+        if op in _ROWS:
+            return _ROWS[op](self._row(known[args[0]]))
+        return self._entrywise(node, _REAL[op], known)
+
+    def _row(self, value: Value) -> list[Number]:
+        return value if isinstance(value, list) else [value] * self.classes  # type: ignore[list-item, return-value]
+
+    def _entrywise(self, node: Node, function: Callable[..., Value], known: Mapping[Node, Value]) -> Value:
+        values = [known[arg] for arg in node.args]
+        if not is_row(node):
+            return function(*values)
+        return list(map(function, *map(self._row, values)))  # type: ignore[arg-type, return-value]
+
+    def _where(self, node: Node, known: Mapping[Node, Value]) -> Value:
+        condition, yes, no = (known.get(arg) for arg in node.args)
+        if not isinstance(condition, list):
+            chosen = yes if condition else no if condition is False else NAN
+            return self._row(chosen) if is_row(node) else chosen
+        branches = {True: self._row(yes), False: self._row(no), None: self._row(NAN)}
+        return [branches[truth][j] for j, truth in enumerate(condition)]  # type: ignore[index]
+
+    def _decided(self, node: Node, known: dict[Node, Value]) -> Value:
+        """A comparison, or the sign of a number; ties are broken by the direction."""
+        if node in self.known:  # asked while following a direction: the branches are those of the point itself
+            return self.known[node]
+        args = node.args
+        if any(arg.kind == "label" for arg in args):
+            same = known[args[0]] == known[args[1]]
+            return same if node.op == "eq" else not same
+        if node.op == "eq" and args[1].op in ("row_max", "row_min") and args[1].args[0] is args[0]:
+            return self._extreme(node, known)
+        left, right = known[args[0]], known[args[1]] if len(args) == 2 else ZERO
+        active = any(arg in self.active for arg in args)
+        relation = _RELATIONS[node.op]
+        if not is_row(node):
+            return relation(self._side(node, left, right, active, None))
+        pairs = enumerate(zip(self._row(left), self._row(right), strict=True))
+        return [relation(self._side(node, a, b, active, j)) for j, (a, b) in pairs]  # type: ignore[return-value]
+
+    def _side(self, node: Node, left: Value, right: Value, active: bool, entry: int | None) -> int | None:
+        side = extended.compare(left, right)  # type: ignore[arg-type]
+        if side == 0 and active:
+            self.kinks += 1
+            if self.direction:
+                for level in (0, 1):
+                    ways = [self._tangent(arg, level) for arg in node.args]
+                    at = [way[entry or 0] if isinstance(way, list) else way for way in ways] + [ZERO]
+                    side = extended.compare(*at[:2])  # type: ignore[arg-type]
+                    if side != 0:
+                        break
+        return side
+
+    def _extreme(self, node: Node, known: Mapping[Node, Value]) -> list[Truth]:
+        """Which entries are the greatest (least) of their row, along the direction."""
+        row, best = self._row(known[node.args[0]]), known[node.args[1]]
+        sides = [extended.compare(entry, best) for entry in row]  # type: ignore[arg-type]
+        tied = [side == 0 for side in sides]
+        if None in sides:
+            return [None] * self.classes
+        if sum(tied) > 1 and node.args[0] in self.active:
+            self.kinks += 1
+            wanted = 1 if node.args[1].op == "row_max" else -1
+            for level in (0, 1) if self.direction else ():
+                ways = self._row(self._tangent(node.args[0], level))
+                tied = [
+                    one and not any(other and extended.compare(ways[k], ways[j]) == wanted for k, other in enumerate(tied))
+                    for j, one in enumerate(tied)
+                ]
+        return tied  # type: ignore[return-value]
+
+    def _tangent(self, node: Node, level: int) -> Value:
+        """How fast *node* grows along the first or the second part of the direction."""
+        assert self.direction
+        ways = (self.direction.first, self.direction.second)[level]
+        moved = self.direction.tangents.get(node)
+        return ZERO if moved is None else self._value(moved, self._moved[level], {**self.at, **ways})
+
+    def _normal(self, row: Node) -> list[Number]:
+        """The row over its norm where both are zero: the way in which it leaves zero."""
+        self.kinks += row in self.active
+        for level in (0, 1) if self.direction else ():
+            way = self._row(self._tangent(row, level))
+            length = extended.norm(way)
+            if length != 0:
+                return [extended.div(entry, length) for entry in way]
+        return [NAN] * self.classes
+
+
+def _not(a: Truth) -> Truth:
+    return None if a is None else not a
+
+
+def _and(a: Truth, b: Truth) -> Truth:
+    return False if a is False or b is False else None if a is None or b is None else True
+
+
+def _or(a: Truth, b: Truth) -> Truth:
+    return _not(_and(_not(a), _not(b)))
+
+
+_LOGIC: dict[str, Callable[..., Truth]] = {"and": _and, "or": _or, "not": _not}
+_RELATIONS: dict[str, Callable[[int | None], Value]] = {
+    "lt": lambda side: None if side is None else side < 0,
+    "le": lambda side: None if side is None else side <= 0,
+    "eq": lambda side: None if side is None else side == 0,
+    "ne": lambda side: None if side is None else side != 0,
+    "sign": lambda side: NAN if side is None else fmpq(side),
+}

@@ -1,0 +1,65 @@
+"""Sums that keep their digits: the steps of the loops in generated kernels, in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+
+from lossbench.kernels.primitives import inlined
+
+_LARGE = 2.0**-700  # scales what is too large to be squared
+_LITTLE = 2.0**700
+
+
+def _step(build: Callable[[Any, Any, Any], Any]) -> Any:
+    """A primitive of two float64, made of LLVM instructions of its own."""
+
+    def typed(typing: Any, a: Any, b: Any) -> Any:
+        def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return build(builder, *args)
+
+        return types.float64(types.float64, types.float64), generated
+
+    return intrinsic(typed)
+
+
+# LLVM may add in any order, hence in vectors: some 32 partial sums side by side, added in the end.
+accumulated = _step(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc",)))
+# Without any flag, so that no product is contracted into it.
+_plus = _step(lambda builder, a, b: builder.fadd(a, b))
+_minus = _step(lambda builder, a, b: builder.fsub(a, b))
+
+
+@inlined
+def compensated(total: float, error: float, x: float) -> tuple[float, float]:
+    """The total with *x*, and what rounding has taken from it so far (Knuth's exact sum of two)."""
+    larger = _plus(total, x)
+    added = _minus(larger, total)
+    return larger, error + _plus(_minus(total, _minus(larger, added)), _minus(x, added))
+
+
+@inlined
+def completed(total: float, error: float) -> float:
+    """The sum; beside an infinite total the error is nan."""
+    return total + error if error == error else total
+
+
+@inlined
+def squares(plain: float, large: float, little: float, x: float) -> tuple[float, float, float]:
+    """Three sums of squares of which at least one neither overflows nor vanishes."""
+    big, small = x * _LARGE, x * _LITTLE
+    return accumulated(plain, x * x), accumulated(large, big * big), accumulated(little, small * small)
+
+
+@inlined
+def root(plain: float, large: float, little: float) -> float:
+    """The square root of the sum of squares."""
+    if 1e-260 < plain < 1e300:
+        return math.sqrt(plain)
+    if plain >= 1e300:
+        return math.sqrt(large) / _LARGE
+    return math.sqrt(little) / _LITTLE

@@ -1,0 +1,88 @@
+"""What the harness says to a worker and what it hears, as frames of JSON on a private pipe."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lossbench.records import Bandwidth, Environment, Job, Output, Reason, Refusal, Struct, Target
+
+
+class Open(Struct, frozen=True, kw_only=True, tag="open"):
+    """Become the worker of *target* in the run's *folder*; answered by an `Environment` or `Closed`."""
+
+    target: Target
+    folder: str
+
+
+class Closed(Struct, frozen=True, kw_only=True, tag="closed"):
+    """Why a target cannot be measured at all."""
+
+    reason: Reason
+    detail: str
+
+
+class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
+    """Do an accuracy job; answered by an `Output` or a `Refusal`."""
+
+    job: Job
+
+
+class Warm(Struct, frozen=True, kw_only=True, tag="warm"):
+    """Get ready to time a job; answered by `Ready` or a `Refusal`."""
+
+    job: Job
+    min_sample: float
+
+
+class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
+    """`calls` calls last `seconds`, one sample; the very first call took `first_call`."""
+
+    first_call: float
+    calls: int
+    seconds: float
+    traffic: int
+
+
+class Sample(Struct, frozen=True, kw_only=True, tag="sample"):
+    """Time the job that is ready, *count* times; answered by `Samples` or a `Refusal`."""
+
+    count: int
+
+
+class Samples(Struct, frozen=True, kw_only=True, tag="samples"):
+    seconds: list[float]
+
+
+class Stream(Struct, frozen=True, kw_only=True, tag="stream"):
+    """Measure the bandwidth for arrays of each of the *sizes*, in bytes; answered by `Streamed`."""
+
+    sizes: list[int]
+    threads: int
+    min_sample: float
+
+
+class Streamed(Struct, frozen=True, kw_only=True, tag="streamed"):
+    records: list[Bandwidth]
+
+
+Request = Open | Answer | Warm | Sample | Stream
+Reply = Environment | Closed | Output | Refusal | Ready | Samples | Streamed
+
+_encoder = msgspec.json.Encoder()
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """One frame."""
+    return _encoder.encode(message)
+
+
+def request(frame: bytes) -> Request:
+    """What the harness said."""
+    return _requests.decode(frame)
+
+
+def reply(frame: bytes) -> Reply:
+    """What the worker said."""
+    return _replies.decode(frame)

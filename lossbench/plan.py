@@ -1,0 +1,194 @@
+"""Losses x targets x a suite's grids -> jobs. Pure: nothing is measured, and no framework imported."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import entry_points
+from itertools import product
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from lossbench.errors import LossbenchError
+from lossbench.loss import Loss, Number, Reduction
+from lossbench.records import REFERENCE, Case, Job, Target
+from lossbench.suite import Accuracy, Suite, Timing, merged
+from lossbench.suite import load as suite
+from lossbench.suite import names as suites
+
+__all__ = ["Suite", "frameworks", "jobs", "merged", "modes", "suite", "suites", "target"]
+
+ADAPTERS = Path(__file__).parent / "adapters"
+ENTRY_POINTS = "lossbench.adapters"
+
+Parameters = dict[str, Number | list[Number]]
+
+
+def target(text: str) -> Target:
+    """The target that *text* says: `torch`, `torch:compiled`, `torch:compiled:cuda`, each with `@/path/to/python`.
+
+    Raises:
+        LossbenchError: No such framework, or it has no such mode.
+    """
+    framework, mode, device, interpreter = _parts(text)
+    if framework not in frameworks():
+        options = ", ".join(frameworks())
+        raise LossbenchError(f"unknown framework {framework!r} in {text!r}; expected one of: {options}")
+    if mode and mode not in modes(framework):
+        options = ", ".join(modes(framework))
+        raise LossbenchError(f"{framework} has no mode {mode!r} (in {text!r}); expected one of: {options}")
+    return Target(
+        framework=framework,
+        mode=mode or modes(framework)[0],
+        device=device or "cpu",
+        interpreter=interpreter or None,
+    )
+
+
+def frameworks() -> list[str]:
+    """Every framework that can be measured, in alphabetical order: those with an adapter here, and entry points."""
+    own = {path.stem for path in ADAPTERS.glob("*.py") if "\nMODES" in path.read_text(encoding="utf-8")}
+    return sorted((own | {entry.name for entry in entry_points(group=ENTRY_POINTS)}) - {REFERENCE.framework})
+
+
+def modes(framework: str) -> tuple[str, ...]:
+    """The modes of a framework, the default first, read from its adapter's text: importing it would load the framework.
+
+    Raises:
+        LossbenchError: The adapter is not there, or names no modes.
+    """
+    path = ADAPTERS / f"{framework}.py"
+    for entry in entry_points(group=ENTRY_POINTS, name=framework):
+        found = importlib.util.find_spec(entry.module)
+        if found is None or found.origin is None:
+            raise LossbenchError(f"the adapter of {framework} is the module {entry.module}, which is not there")
+        path = Path(found.origin)
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="MODES")], value=value):
+                return tuple(ast.literal_eval(value))
+            case ast.AnnAssign(target=ast.Name(id="MODES"), value=ast.expr() as value):
+                return tuple(ast.literal_eval(value))
+    raise LossbenchError(f"{path}: no MODES; expected a tuple of names, the default first")
+
+
+def jobs(
+    suite: Suite,
+    losses: Sequence[Loss],
+    targets: Sequence[str] | None = None,
+    dtypes: Sequence[str] | None = None,
+) -> list[Job]:
+    """Every job of the suite, none twice, the reference's among them.
+
+    Args:
+        suite: What to measure.
+        losses: Of these losses.
+        targets: Only these. A text without a mode means all of the suite's targets that it fits or, where the suite
+            has none, the framework's default mode.
+        dtypes: Only those among these.
+
+    Raises:
+        LossbenchError: A target is unknown, or nothing is left to do.
+    """
+    found: dict[Job, None] = {}
+    for loss in losses:
+        for case, asked in _accuracy(suite, loss, targets):
+            by = (REFERENCE, *asked)
+            found |= dict.fromkeys(Job(case=case, target=one, measure="accuracy") for one in by)
+    for loss in losses:
+        for grid in suite.timing:
+            asked = _chosen(grid.targets, targets)
+            by = (*asked, replace(asked[0], twin=True)) if suite.sampling.twin else tuple(asked)
+            for case, measure, one in product(_timing_cases(grid, loss), grid.measures, by):
+                found[Job(case=case, target=one, measure=measure)] = None
+    kept = [job for job in found if dtypes is None or job.case.dtype in dtypes]
+    if not kept:
+        raise LossbenchError(f"nothing to do: {suite.name} has no jobs for these losses, targets and dtypes")
+    return kept
+
+
+def _accuracy(suite: Suite, loss: Loss, targets: Sequence[str] | None) -> Iterator[tuple[Case, list[Target]]]:
+    """Each case whose numbers are compared, with who is asked beside the reference."""
+    asked = _chosen(suite.targets, targets)
+    for grid in suite.accuracy:
+        for case in _domain_cases(grid, loss):
+            yield case, _chosen(grid.targets, targets)
+    for dtype, (index, edge) in product(suite.edges, enumerate(loss.edges)):
+        case = Case(loss=loss.name, digest=loss.digest, dtype=dtype, points="edge", index=index)
+        yield replace(case, reduction=edge.reduction), asked
+    for index, one in enumerate(loss.divergences if suite.divergences else ()):
+        case = Case(loss=loss.name, digest=loss.digest, dtype=one.dtype, points="divergence", index=index)
+        # Said of one mode, it says nothing of another: asked there, it would come out as stale.
+        who = [other for other in asked if other.framework == one.framework and one.mode in (None, other.mode)]
+        if who:
+            yield replace(case, reduction=one.reduction), who
+
+
+def _domain_cases(grid: Accuracy, loss: Loss) -> Iterator[Case]:
+    plain: list[tuple[Reduction, bool, Parameters]] = [
+        (reduction, weighted, {}) for reduction, weighted in product(grid.reductions, grid.weighted)
+    ]
+    each = [
+        (grid.reductions[0], grid.weighted[0], {name: value})
+        for name, parameter in loss.parameters.items()
+        for value in parameter.values
+        if grid.parameters == "each"
+    ]
+    for dtype, classes in product(grid.dtypes, grid.classes if _takes_rows(loss) else (0,)):
+        for reduction, weighted, parameters in (*plain, *each):
+            yield Case(
+                loss=loss.name,
+                digest=loss.digest,
+                dtype=dtype,
+                points="domain",
+                shape=(grid.points, classes) if _takes_rows(loss) else (grid.points,),
+                reduction=reduction,
+                parameters=parameters,
+                weighted=weighted,
+            )
+
+
+def _timing_cases(grid: Timing, loss: Loss) -> Iterator[Case]:
+    shapes = grid.rows if _takes_rows(loss) else [(elements,) for elements in grid.elements]
+    for dtype, shape in product(grid.dtypes, shapes):
+        yield Case(
+            loss=loss.name,
+            digest=loss.digest,
+            dtype=dtype,
+            points="timing",
+            shape=shape,
+            reduction=grid.reduction,
+        )
+
+
+def _takes_rows(loss: Loss) -> bool:
+    return any(one.kind == "row" for one in loss.inputs.values())
+
+
+def _chosen(own: Iterable[str], wanted: Sequence[str] | None) -> list[Target]:
+    """The targets of *own*, a grid's, that are wanted; exact wishes are served though the grid has them not."""
+    planned = [target(text) for text in own]
+    if wanted is None:
+        return planned
+    found: dict[Target, None] = {}
+    for text in wanted:
+        framework, mode, device, interpreter = _parts(text)
+        fitting = [
+            replace(one, interpreter=interpreter or one.interpreter)
+            for one in planned
+            if one.framework == framework and mode in ("", one.mode) and device in ("", one.device)
+        ]
+        found |= dict.fromkeys(fitting or [target(text)])
+    return list(found)
+
+
+def _parts(text: str) -> tuple[str, str, str, str]:
+    """Framework, mode, device and interpreter; those not said are empty."""
+    name, _, interpreter = text.partition("@")
+    parts = name.split(":")
+    if len(parts) > 3:
+        raise LossbenchError(f"{text!r} is no target; expected framework:mode:device@interpreter, all but one optional")
+    framework, mode, device = (*parts, "", "")[:3]
+    return framework, mode, device, interpreter

@@ -1,0 +1,146 @@
+"""The pictures: error against input, and time against size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from lossbench.report import svg
+from lossbench.report.words import seconds
+
+BINS = 90  # of the input axis: about one for each three pixels
+SMALLEST = 1e-2  # ulps; errors below are drawn here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """The axis of inputs: linear, or logarithmic on both sides of a stretch around zero."""
+
+    low: float
+    high: float
+    threshold: float | None
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Scale:
+        """One on which inputs of all those magnitudes can be told apart."""
+        x = x[np.isfinite(x)]
+        if not x.size:
+            return cls(low=-1.0, high=1.0, threshold=None)
+        size = np.abs(x[x != 0])
+        low, high = float(x.min()), float(x.max())
+        if not size.size or np.quantile(size, 0.95) < 1e3 * np.quantile(size, 0.1):
+            margin = (high - low or 1.0) * 0.03
+            return cls(low=low - margin, high=high + margin, threshold=None)
+        return cls(low=min(low, 0.0), high=high, threshold=float(10 ** np.floor(np.log10(np.quantile(size, 0.1)))))
+
+    def unit(self, x: np.ndarray) -> np.ndarray:
+        """Where the inputs stand on the axis, evenly spaced to the eye."""
+        if self.threshold is None:
+            return x
+        inside = np.clip(x / self.threshold, -1, 1)
+        with np.errstate(divide="ignore"):
+            beyond = np.log10(np.maximum(np.abs(x) / self.threshold, 1))
+        return inside + np.sign(x) * beyond
+
+    def draw(self, axes: Axes) -> None:
+        """Give the axis its limits and round numbers."""
+        low, high = self.unit(np.array([self.low, self.high]))
+        margin = 0.02 * (high - low)
+        axes.set_xlim(low - margin, high + margin)
+        if self.threshold is None:
+            return
+        first = int(np.log10(self.threshold))
+        last = first + int(max(abs(low), abs(high)))
+        step = max(1, (last - first + 1) // (3 if low < -1 else 6) + 1)
+        sizes = [10.0**power for power in range(first, last + 1, step)]
+        ticks = [0.0, *sizes, *(-size for size in sizes)] if low < 0 else [0.0, *sizes]
+        shown = [tick for tick in ticks if self.low <= tick <= self.high]
+        axes.xaxis.set_major_locator(FixedLocator(self.unit(np.array(shown)).tolist()))
+        labels = dict(zip(self.unit(np.array(shown)).tolist(), shown, strict=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{labels.get(at, 0):g}".replace("-", "−")))
+
+
+def largest(x: np.ndarray, errors: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+    """The inputs of the largest error in each stretch of the axis, and those errors."""
+    kept = np.isfinite(x) & np.isfinite(errors)
+    x, errors = x[kept], errors[kept]
+    if not x.size:
+        return x, errors
+    at = scale.unit(x)
+    edges = np.linspace(at.min(), at.max() or 1.0, BINS + 1)
+    place = np.searchsorted(edges, at, side="right")
+    order = np.lexsort((errors, place))
+    last = np.flatnonzero(np.diff(place[order], append=-1))
+    return x[order][last], errors[order][last]
+
+
+def errors(frame: pd.DataFrame, scale: Scale, top: float, name: str, label: str) -> str:
+    """The largest errors of value and gradient, in ulps, against the input."""
+    with svg.style():
+        figure = Figure(figsize=(4.2, 2.9), layout=None)
+        both = figure.subplots(2, 1, sharex=True)
+        figure.subplots_adjust(left=0.11, right=0.985, top=0.93, bottom=0.12, hspace=0.32)
+        x = frame["x"].to_numpy(float)
+        for number, (axes, what) in enumerate(zip(both, ("value", "gradient"), strict=True)):
+            ink, marker = svg.series(number)
+            at, error = largest(x, frame[f"{what}_ulp"].to_numpy(float), scale)
+            axes.axhline(1.0, color=svg.colour("limit"), linewidth=0.9, linestyle="--")
+            axes.plot(scale.unit(at), np.maximum(error, SMALLEST), marker, color=ink, markersize=2.6, markeredgewidth=0)
+            if error.size:
+                worst = int(np.argmax(error))
+                where = scale.unit(at[worst : worst + 1]), [max(error[worst], SMALLEST)]
+                axes.plot(*where, "o", markerfacecolor="none", markeredgecolor=svg.colour("ink"), markersize=8)
+            axes.set_yscale("log")
+            axes.set_ylim(SMALLEST * 0.7, top)
+            axes.yaxis.set_major_locator(LogLocator(numticks=5))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: f"{ulps:g}"))
+            axes.set_title(f"{what}, ulp", loc="left", fontsize=9, pad=3)
+            axes.grid(axis="y")
+        scale.draw(both[1])
+        return svg.inline(figure, name, label)
+
+
+def times(
+    frame: pd.DataFrame, targets: Sequence[str], limit: Mapping[float, float], name: str, label: str
+) -> str:
+    """Median seconds with their intervals against the number of elements, both logarithmic.
+
+    Args:
+        frame: Rows of `speed.medians` of one loss, dtype and measure.
+        targets: In the order that gives each its colour and marker.
+        limit: For each number of elements, the seconds that moving its bytes takes at the measured bandwidth.
+    """
+    with svg.style():
+        figure = Figure(figsize=(5.4, 3.3), layout=None)
+        axes = figure.subplots()
+        figure.subplots_adjust(left=0.12, right=0.98, top=0.96, bottom=0.15)
+        for number, target in enumerate(targets):
+            rows = frame[(frame["target"] == target) & frame["median"].notna()].sort_values("elements")
+            if rows.empty:
+                continue
+            ink, marker = svg.series(number)
+            x, y = rows["elements"].to_numpy(float), rows["median"].to_numpy(float)
+            spread = np.abs(np.stack([y - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - y]))
+            axes.errorbar(x, y, spread, fmt=f"{marker}-", color=ink, markersize=5, linewidth=1.4, elinewidth=1)
+        if limit:
+            sizes = sorted(limit)
+            axes.plot(sizes, [limit[size] for size in sizes], "--", color=svg.colour("limit"), linewidth=1.2)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.grid()
+        sizes = sorted(set(frame["elements"]))
+        axes.xaxis.set_major_locator(FixedLocator([float(size) for size in sizes]))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}".replace(",", " ")))
+        axes.yaxis.set_major_locator(LogLocator(numticks=7))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: seconds(float(value))))
+        axes.set_xlabel("elements")
+        return svg.inline(figure, name, label)

@@ -1,0 +1,96 @@
+"""All that the pages of one run say, derived once from its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from lossbench import accuracy, speed
+from lossbench.loss import Loss
+from lossbench.records import REFERENCE, Answer, Died, Environment, Job, Record, Refusal
+from lossbench.store import Store
+from lossbench.suite import Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """One run's frames and records.
+
+    Attributes:
+        path: The folder of the run, which gets the pages.
+        planned: Every job of the plan.
+        jobs, cells, edges, divergences, medians, noise, bandwidth: As `accuracy` and `speed` derive them.
+        points: The errors of a loss, target and dtype against the input.
+    """
+
+    path: Path
+    suite: Suite
+    created: datetime
+    losses: dict[str, Loss]
+    planned: list[Job]
+    records: list[Record]
+    jobs: pd.DataFrame
+    cells: pd.DataFrame
+    edges: pd.DataFrame
+    divergences: pd.DataFrame
+    medians: pd.DataFrame
+    noise: pd.DataFrame
+    bandwidth: pd.DataFrame
+    points: Callable[[str, str, str], pd.DataFrame]
+
+    @classmethod
+    def of(cls, store: Store) -> Findings:
+        """What that store says."""
+        return cls(
+            path=store.path,
+            suite=store.suite,
+            created=store.created,
+            losses=store.losses(),
+            planned=store.jobs(),
+            records=store.records(),
+            jobs=accuracy.jobs(store),
+            cells=accuracy.cells(accuracy.jobs(store)),
+            edges=accuracy.edges(store),
+            divergences=accuracy.divergences(store),
+            medians=speed.medians(store),
+            noise=speed.noise(store),
+            bandwidth=speed.bandwidth(store),
+            points=lambda loss, target, dtype: accuracy.points(store, loss, target, dtype),
+        )
+
+    @cached_property
+    def targets(self) -> list[str]:
+        """The names of those measured, in the order of the plan, without the reference and twins."""
+        found = (job.target for job in self.planned if not job.target.twin and job.target != REFERENCE)
+        return list(dict.fromkeys(target.name for target in found))
+
+    @cached_property
+    def environments(self) -> list[Environment]:
+        """One for each target that started, as it was at its last start."""
+        last = {one.target.name: one for one in self.records if isinstance(one, Environment) and not one.target.twin}
+        return list(last.values())
+
+    @cached_property
+    def died(self) -> list[Died]:
+        """The workers that ended before their time."""
+        return [one for one in self.records if isinstance(one, Died)]
+
+    @cached_property
+    def refusals(self) -> list[Refusal]:
+        """The jobs without an answer."""
+        return [one for one in self.records if isinstance(one, Refusal)]
+
+    @cached_property
+    def unanswered(self) -> list[Job]:
+        """The jobs without any record: the run was cut off."""
+        done = {one.job.key for one in self.records if isinstance(one, Answer)}
+        return [job for job in self.planned if job.key not in done]
+
+    def about(self, frame: pd.DataFrame, loss: str) -> pd.DataFrame:
+        """The rows of *frame* that concern *loss*."""
+        return frame[frame["loss"] == loss] if len(frame) else frame

@@ -1,0 +1,108 @@
+"""What the index says beside its matrix: divergences, what could not be measured, the machine, its noise."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from lossbench.records import Environment, Job
+from lossbench.report import tables, words
+from lossbench.report.findings import Findings
+from lossbench.report.tables import Cell, Table
+
+_PROOFS = list(words.PROOFS)  # stale and changed first: somebody has to do something about them
+
+
+def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
+    """Those declared and what this run got, the ones that no longer hold first.
+
+    Args:
+        frame: Rows of `accuracy.divergences`.
+        folder: Where the pages of the losses are; None leaves the loss out, on its own page.
+    """
+    columns = ["Result", "Loss", "Target", "At", "Exact", "Got", "Kind", "Why"]
+    table = Table(
+        caption="Declared divergences",
+        columns=columns if folder is not None else [column for column in columns if column != "Loss"],
+    )
+    for row in sorted(tables.rows(frame), key=lambda row: (_PROOFS.index(str(row["result"])), str(row["loss"]))):
+        loss, url = str(row["loss"]), tables.said(row["url"])
+        cells = [
+            tables.verdict(str(row["result"]), _PROOFS),
+            tables.link(loss, f"{folder}{loss}.html"),
+            tables.text(row["target"]),
+            tables.code(row["at"]),
+            answer(row["exact_value"], row["exact_gradient"]),
+            answer(row["got_value"], row["got_gradient"]),
+            tables.text(row["kind"]),
+            Cell(text=tables.said(row["why"]), links=[("upstream", url)] if url else []),
+        ]
+        table.rows.append(cells if folder is not None else [cells[0], *cells[2:]])
+    return table
+
+
+def answer(value: object, gradient: object) -> Cell:
+    """A value with the gradient below it."""
+    gradient = tables.said(gradient)
+    return Cell(text=tables.said(value), shown="code", lines=[f"∂ {gradient}"] if gradient else [])
+
+
+def unmeasured(findings: Findings) -> Table:
+    """Why jobs have no answer, each reason once, with how many jobs and of which losses."""
+    groups: dict[tuple[str, str, str], list[Job]] = defaultdict(list)
+    for refusal in findings.refusals:
+        groups[refusal.job.target.name, refusal.reason, refusal.detail].append(refusal.job)
+    for job in findings.unanswered:
+        groups[job.target.name, "no answer yet", "the run was cut off; --resume goes on with it"].append(job)
+    table = Table(caption="Not measured", columns=["Target", "Reason", "In its own words", "Jobs", "Losses"])
+    for (target, reason, detail), jobs in sorted(groups.items(), key=lambda group: (group[0][:2], -len(group[1]))):
+        names = sorted({job.case.loss for job in jobs})
+        table.rows.append(
+            [
+                tables.text(target),
+                tables.text(reason),
+                tables.code(detail),
+                tables.number(len(jobs), str(len(jobs))),
+                tables.links((name, f"losses/{name}.html") for name in names),
+            ]
+        )
+    return table
+
+
+def died(findings: Findings) -> Table:
+    """The workers that ended before their time, and what they were on."""
+    table = Table(caption="Workers that died", columns=["Target", "On", "How it ended"])
+    for one in findings.died:
+        case = one.job.case if one.job else None
+        on = f"{case.loss}, {case.dtype}, {case.points}, {one.job.measure}" if case and one.job else "no job"
+        table.rows.append([tables.text(one.target.name), tables.text(on), tables.code(one.detail)])
+    return table
+
+
+def environment(environments: Iterable[Environment]) -> list[Table]:
+    """Versions, settings and machine, one column for each target, or a single one where all agree."""
+    environments = list(environments)
+    parts: Mapping[str, list[Mapping[str, str]]] = {
+        "Versions": [one.versions for one in environments],
+        "Settings": [one.settings for one in environments],
+        "Machine": [one.machine for one in environments],
+    }
+    names = [one.target.name for one in environments]
+    return [_compared(caption, names, dicts) for caption, dicts in parts.items() if any(dicts)]
+
+
+def _compared(caption: str, names: list[str], dicts: list[Mapping[str, str]]) -> Table:
+    keys = list(dict.fromkeys(key for one in dicts for key in one))
+    if all(one == dicts[0] for one in dicts):
+        rows = [[tables.text(key), tables.code(dicts[0][key])] for key in keys]
+        return Table(caption=caption, columns=["", "the same for all targets"], rows=rows)
+    rows = [[tables.text(key), *(tables.code(one.get(key)) for one in dicts)] for key in keys]
+    return Table(caption=caption, columns=["", *names], rows=rows)
+
+
+def threads(environments: Iterable[Environment]) -> str:
+    """How many threads every target had, or that they differed."""
+    found = {one.settings["threads"] for one in environments if "threads" in one.settings}
+    return found.pop() if len(found) == 1 else " and ".join(sorted(found))

@@ -1,0 +1,83 @@
+"""matplotlib figures as SVG for inside a page: text stays text, colours and fonts come from the page's CSS."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Colours that no drawing would use by chance; each becomes a CSS variable.
+_SENTINELS = {
+    "ink": "#0a0b01",
+    "muted": "#0a0b02",
+    "line": "#0a0b03",
+    "paper": "#0a0b04",
+    "limit": "#0a0b05",
+    **{f"series-{number}": f"#0a0c{number:02x}" for number in range(8)},
+}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lossbench",  # the same picture has the same text in every run
+    "font.size": 9,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.edgecolor": _SENTINELS["line"],
+    "axes.labelcolor": _SENTINELS["ink"],
+    "axes.titlecolor": _SENTINELS["ink"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": _SENTINELS["line"],
+    "grid.linewidth": 0.6,
+    "text.color": _SENTINELS["ink"],
+    "xtick.color": _SENTINELS["line"],
+    "ytick.color": _SENTINELS["line"],
+    "xtick.labelcolor": _SENTINELS["muted"],
+    "ytick.labelcolor": _SENTINELS["muted"],
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "axes.unicode_minus": True,
+    "axes.formatter.use_mathtext": False,
+    "legend.frameon": False,
+}
+MARKERS = "osD^vPX*"
+
+
+def colour(name: str) -> str:
+    """What to give matplotlib so that the page paints it in its variable `--name`."""
+    return _SENTINELS[name]
+
+
+def series(number: int) -> tuple[str, str]:
+    """The colour and the marker of the target of that number: told apart without colour too."""
+    return _SENTINELS[f"series-{number % 8}"], MARKERS[number % len(MARKERS)]
+
+
+def style() -> mpl.RcParams:
+    """The settings under which figures are made and drawn, as a context."""
+    return mpl.rc_context(_STYLE)  # type: ignore[no-any-return]
+
+
+def inline(figure: Figure, name: str, label: str) -> str:
+    """The figure as one `<svg>` element; *name* keeps its ids apart, *label* is read to those who do not see it."""
+    out = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', _opening(label), text, count=1, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{re.escape(name)}-", text)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px var(--sans)", text)
+    for variable, sentinel in _SENTINELS.items():
+        text = text.replace(sentinel, f"var(--{variable})")
+    return text
+
+
+def _opening(label: str) -> str:
+    escaped = html.escape(label).replace("\\", "\\\\")
+    return rf'<svg viewBox="\1" role="img" aria-label="{escaped}" xmlns:xlink="http://www.w3.org/1999/xlink">'

@@ -1,0 +1,139 @@
+"""What a run measures, as suite files say it: targets, dtypes, cases, sizes, and how often each is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from lossbench.errors import LossbenchError
+from lossbench.loss import Dtype, Reduction
+from lossbench.records import Struct
+
+FOLDER = Path(__file__).parent / "suites"
+
+Word = TypeVar("Word", bound=str)
+
+
+class Accuracy(Struct, frozen=True, kw_only=True):
+    """Cases drawn over the domain: dtypes x classes x reductions x weighted, at the default parameters.
+
+    Attributes:
+        targets: Those of the suite where none are given.
+        points: How many elements, or rows.
+        classes: Numbers of classes, for losses of rows.
+        parameters: "each" adds every one of a spec's `values`, one at a time, by the first reduction and weighting.
+    """
+
+    dtypes: tuple[Dtype, ...]
+    points: int
+    targets: tuple[str, ...] = ()
+    classes: tuple[int, ...] = (10,)
+    reductions: tuple[Reduction, ...] = ("none",)
+    weighted: tuple[bool, ...] = (False,)
+    parameters: Literal["default", "each"] = "default"
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """Sizes to time: `elements` for losses of elements, `rows` (rows, classes) for those of rows."""
+
+    dtypes: tuple[Dtype, ...]
+    targets: tuple[str, ...] = ()
+    elements: tuple[int, ...] = ()
+    rows: tuple[tuple[int, int], ...] = ()
+    measures: tuple[Literal["forward", "gradient"], ...] = ("forward", "gradient")
+    reduction: Reduction = "mean"
+
+
+class Sampling(Struct, frozen=True, kw_only=True):
+    """How timing jobs are sampled.
+
+    Attributes:
+        samples: Of each job, spread evenly over the turns.
+        turns: How often every target of a case gets its turn.
+        min_sample: Seconds that one sample lasts at least; a fast call is repeated within it.
+        max_seconds: Beyond this much sampling, a slow job takes fewer samples, but one each turn.
+        twin: Whether the first target runs twice, as an A/A control.
+    """
+
+    samples: int = 15
+    turns: int = 5
+    min_sample: float = 0.002
+    max_seconds: float = 5.0
+    twin: bool = True
+
+
+class Suite(Struct, frozen=True, kw_only=True):
+    """What a run measures.
+
+    Attributes:
+        targets: As `plan.target` reads them.
+        edges: The dtypes in which every edge of a spec is run.
+        divergences: Whether they are re-proved: each in its own dtype, and in its own mode where that is planned.
+        deadline: Seconds after which a job is given up.
+        threads: For every target the same; 0 for all cores that the run may use.
+    """
+
+    name: str = ""
+    summary: str
+    targets: tuple[str, ...]
+    accuracy: tuple[Accuracy, ...] = ()
+    edges: tuple[Dtype, ...] = ()
+    divergences: bool = False
+    timing: tuple[Timing, ...] = ()
+    sampling: Sampling = Sampling()
+    deadline: float = 120.0
+    threads: int = 0
+
+
+def names() -> list[str]:
+    """Every suite, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load(name: str | Path) -> Suite:
+    """The suite of that name, or of the TOML file at that path.
+
+    Raises:
+        LossbenchError: No such suite, or something in its file is wrong.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = FOLDER / f"{name}.toml"
+    try:
+        found = msgspec.toml.decode(path.read_bytes(), type=Suite)
+    except OSError:
+        raise LossbenchError(f"unknown suite {str(name)!r}; expected one of: {', '.join(names())}") from None
+    except msgspec.DecodeError as error:
+        raise LossbenchError(f"{path.parent.name}/{path.name}: {error}") from None
+    return replace(
+        found,
+        name=path.stem,
+        accuracy=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.accuracy),
+        timing=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.timing),
+    )
+
+
+def merged(suites: Sequence[Suite]) -> Suite:
+    """All that any of the suites measures, sampled as by the most thorough of them."""
+    if len(suites) == 1:
+        return suites[0]
+    return Suite(
+        name="+".join(one.name for one in suites),
+        summary="; ".join(one.summary for one in suites),
+        targets=_unique(text for one in suites for text in one.targets),
+        accuracy=tuple(grid for one in suites for grid in one.accuracy),
+        edges=_unique(dtype for one in suites for dtype in one.edges),
+        divergences=any(one.divergences for one in suites),
+        timing=tuple(grid for one in suites for grid in one.timing),
+        sampling=max((one.sampling for one in suites), key=lambda sampling: sampling.samples),
+        deadline=max(one.deadline for one in suites),
+        threads=max(one.threads for one in suites),
+    )
+
+
+def _unique(values: Iterable[Word]) -> tuple[Word, ...]:
+    return tuple(dict.fromkeys(values))

@@ -1,0 +1,240 @@
+"""Errors of computed numbers against certified ones: entry by entry in ulps, and what remains of a whole array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A binary floating-point format: bits of the significand with the hidden one, ends of the normal exponents."""
+
+    precision: int
+    emin: int
+    emax: int
+
+    @property
+    def normal(self) -> float:
+        """The smallest normal number."""
+        return float(np.ldexp(1.0, self.emin))
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number."""
+        return float(np.ldexp(2.0 - np.ldexp(1.0, 1 - self.precision), self.emax))
+
+    @property
+    def beyond(self) -> float:
+        """How far beyond the largest finite number infinity begins to be the nearest one: half an ulp."""
+        return float(np.ldexp(1.0, self.emax - self.precision))
+
+
+FORMATS: Mapping[str, Format] = {
+    "float64": Format(precision=53, emin=-1022, emax=1023),
+    "float32": Format(precision=24, emin=-126, emax=127),
+    "bfloat16": Format(precision=8, emin=-126, emax=127),
+    "float16": Format(precision=11, emin=-14, emax=15),
+}
+
+
+def exponent(high: np.ndarray, low: np.ndarray, dtype: str) -> np.ndarray:
+    """The binary exponent of one ulp of *dtype* at the exact numbers high + low.
+
+    Source:
+        Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed. (2018), section 2.3.2: Goldberg's ulp of a real.
+    """
+    form = FORMATS[dtype]
+    significand, above = np.frexp(high)
+    # A power of two that low pulls down belongs to the binade below, whose ulp is half as large.
+    pulled = (np.abs(significand) == 0.5) & (low != 0) & ((low < 0) == (high > 0))
+    of_number = np.where(high == 0, form.emin, above - 1 - pulled)
+    return np.clip(of_number, form.emin, form.emax) - form.precision + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """What must come out, as the reference certified it, and what an error at each entry is weighed by.
+
+    Attributes:
+        dtype: Of the numbers that will be compared with it.
+        high, low, radius: Nearest double, remainder, proved half-width of the rest; the shape of the output.
+        lower, upper: Ends of the subdifferential; equal to `high` where smooth.
+        condition: By how many ulps one ulp of the inputs moves the result: sum of abs(x*g)/abs(v), in total.
+        size: Where the exact number is 0, the sum of abs(x*g) itself: what cancelled; 0 where nothing did.
+        unit: The number that counts as ordinary: 1, or 1/n for the gradient of a mean over n.
+        terms: How many numbers are added up into one entry.
+        rows: Whether the last axis is a vector, whose entries are judged beside its largest one.
+    """
+
+    dtype: str
+    high: np.ndarray
+    low: np.ndarray
+    radius: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    condition: np.ndarray
+    size: np.ndarray
+    unit: float = 1.0
+    terms: int = 1
+    rows: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        name: str,
+        dtype: str,
+        *,
+        condition: np.ndarray | None = None,
+        size: np.ndarray | None = None,
+        unit: float = 1.0,
+        terms: int = 1,
+        rows: bool = False,
+    ) -> Exact:
+        """The entry *name* among the arrays of a reference's output; what those lack is 0, or smooth."""
+        high = np.asarray(arrays[name], np.float64)
+        zeros = np.zeros(high.shape)
+        if condition is None:
+            condition = arrays.get("condition" if name == "value" else f"{name}.condition")
+        if condition is None or condition.shape != high.shape:
+            condition = zeros
+        return cls(
+            dtype=dtype,
+            high=high,
+            low=arrays.get(f"{name}.low", zeros),
+            radius=arrays.get(f"{name}.radius", zeros),
+            lower=arrays.get(f"{name}.lower", high),
+            upper=arrays.get(f"{name}.upper", high),
+            condition=np.where((high == 0) | np.isnan(condition), 0.0, np.abs(condition)),
+            size=zeros if size is None else size,
+            unit=unit,
+            terms=terms,
+            rows=rows,
+        )
+
+    @cached_property
+    def kink(self) -> np.ndarray:
+        """Where every number of an interval is right."""
+        return self.lower < self.upper
+
+    @cached_property
+    def exponent(self) -> np.ndarray:
+        """Of one ulp, at each entry."""
+        return exponent(self.high, self.low, self.dtype)
+
+    @cached_property
+    def allowance(self) -> np.ndarray:
+        """The exponent of the ulp by which an entry is judged, before its condition: that of a vector's largest entry,
+        and at an exact 0 that of what cancelled, or of `unit` where nothing did."""
+        magnitude = np.where(np.isfinite(self.high), np.abs(self.high), 0.0)
+        if self.rows and magnitude.size:
+            magnitude = np.broadcast_to(magnitude.max(axis=-1, keepdims=True), magnitude.shape)
+        magnitude = np.where(magnitude > 0, magnitude, np.where(self.size > 0, self.size, self.unit))
+        plain = exponent(magnitude, np.zeros(magnitude.shape), self.dtype)
+        return np.where((self.high != 0) & ~np.asarray(self.rows), self.exponent, plain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """The comparison of each entry; arrays of the output's shape.
+
+    Attributes:
+        ulps: The error in ulps of the exact number; nan where there is none: at mismatches, undefined points, exact
+            zeros that were missed, and flushed results.
+        distance: The error itself; nan at mismatches of kind and undefined points.
+        judged: The error in ulps after conditioning: as `ulps`, but divided by 1 + condition, for vectors beside their
+            largest entry, and defined at exact zeros too.
+        nan, inf, finite: Mismatches, by what came out: nan for a number, an infinity for another number, a finite
+            number for an infinity (or, where `nan` is required, any number for nan).
+        flushed: Exact subnormal numbers that came out as 0, where no subnormal number came out at all.
+        missed: Exact zeros that came out as something else.
+        undefined: Where mathematics says nothing.
+    """
+
+    ulps: np.ndarray
+    distance: np.ndarray
+    judged: np.ndarray
+    nan: np.ndarray
+    inf: np.ndarray
+    finite: np.ndarray
+    flushed: np.ndarray
+    missed: np.ndarray
+    undefined: np.ndarray
+
+
+def entries(got: np.ndarray, exact: Exact, *, tolerated: float, nan_required: bool = False) -> Entries:
+    """Compare *got* with *exact*, entry by entry.
+
+    An infinity beside a finite number stands for the smallest number that rounds to it, and a finite number beside one
+    that overflows is compared as it is; beyond *tolerated* judged ulps both are mismatches. A subgradient anywhere
+    in its interval has no error. The sign of zero is no error.
+
+    Source:
+        Zimmermann et al., Accuracy of Mathematical Functions in Single, Double, ... Precision, hal-03141101 (infinities).
+    """
+    form = FORMATS[exact.dtype]
+    got = np.asarray(got, np.float64).reshape(exact.high.shape)
+    high, low, scale, allowance = exact.high, exact.low, exact.exponent, exact.allowance
+    if exact.kink.any():
+        high = np.where(exact.kink, np.clip(got, exact.lower, exact.upper), high)
+        low = np.where(exact.kink, 0.0, low)
+        scale = np.where(exact.kink, exponent(high, low, exact.dtype), scale)
+        allowance = np.where(exact.kink, np.maximum(scale, allowance), allowance)
+    undefined = np.isnan(exact.high)
+    pole = np.isinf(high)
+    infinite = np.isinf(got)
+    with np.errstate(invalid="ignore", over="ignore"):
+        overflows = ~pole & (np.abs(high) - form.largest >= form.beyond)
+        agree = infinite & (pole | overflows) & (np.sign(got) == np.sign(high))
+        stand_in = infinite & ~pole & ~agree
+        # Subtract high first: got and high are close, so the difference is exact.
+        distance = np.abs((np.where(stand_in, np.copysign(form.largest, got), got) - high) - low)
+        distance = np.maximum(distance + np.where(stand_in, form.beyond, 0.0) - exact.radius, 0.0)
+        distance = np.where(agree | (undefined & np.isnan(got)), 0.0, np.where(pole | undefined, np.nan, distance))
+        ulps = _in_ulps(distance, scale)
+        judged = _in_ulps(distance, allowance) / (1.0 + exact.condition)
+        far = judged > tolerated
+    nan = np.isnan(got) & ~undefined
+    inf = infinite & ~agree & (pole | far) & ~undefined
+    finite = np.isfinite(got) & (pole | (overflows & far)) & ~undefined
+    if nan_required:
+        finite = finite | (undefined & np.isfinite(got))
+        inf = inf | (undefined & infinite)
+    comparable = ~(nan | inf | finite | undefined)
+    missed = comparable & (high == 0) & (got != 0) & ~exact.kink
+    subnormal = (np.abs(got) < form.normal) & (got != 0)
+    flushed = np.zeros(high.shape, bool)
+    if not subnormal.any():
+        flushed = comparable & (got == 0) & (high != 0) & (np.abs(high) < form.normal) & (ulps > 1)
+    return Entries(
+        ulps=np.where(comparable & ~missed & ~flushed, ulps, np.nan),
+        distance=np.where(comparable, distance, np.nan),
+        judged=np.where(comparable & ~flushed, judged, np.nan),
+        nan=nan,
+        inf=inf,
+        finite=finite,
+        flushed=flushed,
+        missed=missed,
+        undefined=undefined,
+    )
+
+
+def normwise(got: Entries, exact: Exact) -> float:
+    """The largest error in ulps of the largest exact number: of its vector for rows, else of the whole array."""
+    if exact.high.size == 0:
+        return 0.0
+    magnitude = np.where(np.isfinite(exact.high), np.abs(exact.high), 0.0)
+    largest = magnitude.max(axis=-1, keepdims=True) if exact.rows else magnitude.max(keepdims=True)
+    largest = np.where(largest > 0, largest, exact.unit)
+    scaled = _in_ulps(got.distance, exponent(largest, np.zeros(largest.shape), exact.dtype))
+    return float(np.nanmax(scaled, initial=0.0))
+
+
+def _in_ulps(distance: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """*distance* divided by two to the *scale*; at most the largest double."""
+    with np.errstate(over="ignore"):
+        return np.minimum(np.ldexp(distance, -scale), np.finfo(np.float64).max)
