@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -60,8 +61,11 @@ def compare(got: np.ndarray, exact: Exact, *, nan_required: bool = False) -> Acc
     """
     found = entries(got, exact, tolerated=verdicts.tolerated(exact.terms), nan_required=nan_required)
     grades = verdicts.grades(found, exact)
+    median, p99, most = _quantiles(found.ulps)
     return Accuracy(
-        **_quantiles(found.ulps),
+        max_ulp=most,
+        p99_ulp=p99,
+        median_ulp=median,
         conditioned=_largest(found.judged),
         normwise=normwise(found, exact),
         nan=int(found.nan.sum()),
@@ -85,24 +89,24 @@ def together(parts: Sequence[Accuracy]) -> Accuracy:
     if len(parts) == 1:
         return parts[0]
     worst = max(parts, key=lambda part: (part.grades.max(initial=0), np.nan_to_num(part.conditioned)))
-    largest = {
+    largest: dict[str, Any] = {
         name: _largest(np.array([getattr(part, name) for part in parts]))
         for name in ("max_ulp", "p99_ulp", "median_ulp", "conditioned", "normwise", "at_zero")
     }
-    counts = {
+    counts: dict[str, Any] = {
         name: sum(getattr(part, name) for part in parts)
         for name in ("nan", "inf", "finite", "flushed", "missed", "undefined")
     }
-    return Accuracy(**largest, **counts, grades=worst.grades, worst=worst.worst)
+    return replace(worst, **largest, **counts)
 
 
-def _quantiles(ulps: np.ndarray) -> dict[str, float]:
+def _quantiles(ulps: np.ndarray) -> tuple[float, float, float]:
     measured = ulps[~np.isnan(ulps)]
     if measured.size == 0:
-        return dict.fromkeys(("median_ulp", "p99_ulp", "max_ulp"), np.nan)
+        return np.nan, np.nan, np.nan
     # Not interpolated: each is an error that was seen.
     median, p99, most = np.quantile(measured, [0.5, 0.99, 1.0], method="inverted_cdf")
-    return {"median_ulp": float(median), "p99_ulp": float(p99), "max_ulp": float(most)}
+    return float(median), float(p99), float(most)
 
 
 def _largest(numbers: np.ndarray) -> float:
@@ -118,5 +122,6 @@ def _worst(found: Entries, grades: np.ndarray) -> int | None:
     candidates = np.flatnonzero(grades.ravel() == grades.max())
     judged = found.judged.ravel()[candidates]
     mismatch = np.isnan(judged) & (grades.max() >= verdicts.GRADES.index("wrong"))
-    rank = np.lexsort((np.nan_to_num(found.ulps.ravel()[candidates]), np.where(mismatch, np.inf, np.nan_to_num(judged))))
+    ulps = np.nan_to_num(found.ulps.ravel()[candidates])
+    rank = np.lexsort((ulps, np.where(mismatch, np.inf, np.nan_to_num(judged))))
     return int(candidates[rank[-1]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -67,6 +67,11 @@ class Answers:
         self.store = store
         self._certified: dict[str, Certified | str] = {}
 
+    @classmethod
+    def of(cls, store: Store | Answers) -> Answers:
+        """Those of *store*; who asks often makes them once and gives them in place of the store."""
+        return store if isinstance(store, Answers) else cls(store)
+
     @cached_property
     def losses(self) -> dict[str, Loss]:
         """By name, as the run knew them."""
@@ -125,10 +130,10 @@ class Answers:
             plain = self.by_key.get(reference_job(replace(case, reduction="none")).key)
         elements = None
         if isinstance(plain, Output):
-            elements = {
-                name: self.store.array(digest) for name, digest in plain.arrays.items() if name in ("value", "condition")
-            }
-        return Certified(output=answer, inputs=inputs, exact=exact(case, self.losses[case.loss], arrays, inputs, elements))
+            names = {"value", "condition"} & set(plain.arrays)
+            elements = {name: self.store.array(plain.arrays[name]) for name in names}
+        found = exact(case, self.losses[case.loss], arrays, inputs, elements)
+        return Certified(output=answer, inputs=inputs, exact=found)
 
 
 def reference_job(case: Case) -> Job:
@@ -194,15 +199,24 @@ def exact(
     return found
 
 
-def measure(job: Job, got: Mapping[str, np.ndarray], exact: Mapping[str, Exact], *, nan_required: bool = False) -> Measured:
-    """The accuracy of each array of *got*, and the worst of their verdicts."""
+def measure(
+    job: Job, got: Mapping[str, np.ndarray], exact: Mapping[str, Exact], *, nan_required: Collection[str] = ()
+) -> Measured:
+    """The accuracy of each array of *got*, and the worst of their verdicts.
+
+    Args:
+        job: What was asked.
+        got: What came out.
+        exact: What must come out.
+        nan_required: Arrays in which a number is wrong where the exact one is undefined.
+    """
     for name, one in exact.items():
         if name not in got:
             return Measured(job=job, verdict="failed", reason=f"no {name} came out")
         if got[name].size != one.high.size:
             reason = f"{name} has shape {got[name].shape}; expected {one.high.shape}"
             return Measured(job=job, verdict="wrong", reason=reason, got=got)
-    parts = {name: compare(got[name], one, nan_required=nan_required) for name, one in exact.items()}
+    parts = {name: compare(got[name], one, nan_required=name in nan_required) for name, one in exact.items()}
     return Measured(job=job, verdict=verdicts.worst(part.verdict for part in parts.values()), got=got, parts=parts)
 
 

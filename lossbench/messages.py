@@ -35,7 +35,7 @@ class Warm(Struct, frozen=True, kw_only=True, tag="warm"):
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
-    """`calls` calls last `seconds`, one sample; the very first call took `first_call`."""
+    """`calls` calls last `seconds` and make a sample; the very first call took `first_call`."""
 
     first_call: float
     calls: int
@@ -44,12 +44,15 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class Sample(Struct, frozen=True, kw_only=True, tag="sample"):
-    """Time the job that is ready, *count* times; answered by `Samples` or a `Refusal`."""
+    """Time *calls* calls of the job that is ready, *count* times; answered by `Samples` or a `Refusal`."""
 
     count: int
+    calls: int
 
 
 class Samples(Struct, frozen=True, kw_only=True, tag="samples"):
+    """What each took."""
+
     seconds: list[float]
 
 
@@ -62,6 +65,8 @@ class Stream(Struct, frozen=True, kw_only=True, tag="stream"):
 
 
 class Streamed(Struct, frozen=True, kw_only=True, tag="streamed"):
+    """The bandwidth, for the store."""
+
     records: list[Bandwidth]
 
 

@@ -109,7 +109,7 @@ class _Draw:
         ordinary = 4 * random.random_sample((3, *shape)).sum(0) - 6
         exponents = EXPONENTS[self.dtype]
         wide = np.ldexp(1 + random.random_sample(shape), random.randint(-exponents, exponents, shape))
-        specials = np.array([0.0, *self.kinks, *self.kinks / 2, 0.5**DIGITS[self.dtype]])
+        specials = np.array([0.0, *self.kinks, *self.kinks / 2, 0.5 ** DIGITS[self.dtype]])
         points = {
             "ordinary": ordinary,
             "wide": wide * self._signs(shape),
@@ -158,26 +158,25 @@ class _Draw:
         return rows
 
     def _chosen(self, points: Mapping[str, np.ndarray]) -> np.ndarray:
-        stacked: np.ndarray = np.stack([points[style] for style in STYLES])
-        chosen: np.ndarray = stacked[self.style, np.arange(self.size)]
-        return chosen
+        stacked = np.stack([points[style] for style in STYLES])
+        return np.asarray(stacked[self.style, np.arange(self.size)])
 
     def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
-        return 2.0 * np.asarray(self.random.randint(0, 2, shape)) - 1
+        return np.asarray(2.0 * self.random.randint(0, 2, shape) - 1)
 
     def _gap(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.ldexp(self._signs(shape), -self.random.randint(1, DIGITS[self.dtype] + 1, shape))
+        places = self.random.randint(1, DIGITS[self.dtype] + 1, shape)
+        return np.asarray(np.ldexp(self._signs(shape), -places))
 
 
 def _normalised(rows: np.ndarray) -> np.ndarray:
     # accumulate adds from left to right everywhere; the order in which sum adds is its own affair.
-    totals: np.ndarray = np.add.accumulate(rows, axis=1)[:, -1:]
-    return np.divide(rows, totals)
+    return np.asarray(rows / np.add.accumulate(rows, axis=1)[:, -1:])
 
 
 def _inside(domain: str, values: np.ndarray) -> np.ndarray:
     """Any numbers brought into *domain*, small ones to its ends."""
-    size: np.ndarray = np.abs(values)
+    size = np.asarray(np.abs(values))
     match domain:
         case "positive":
             return np.where(size == 0, 1, size)
@@ -188,9 +187,9 @@ def _inside(domain: str, values: np.ndarray) -> np.ndarray:
         case "unit":
             with np.errstate(divide="ignore"):
                 share = np.minimum(size, 1 / size)
-            return np.where(np.signbit(values), 1 - share, share)
+            return np.asarray(np.where(np.signbit(values), 1 - share, share))
         case "sign":
             return np.where(np.signbit(values), -1.0, 1.0)
         case "count":
-            return np.rint(np.minimum(size, LARGE))
+            return np.asarray(np.rint(np.minimum(size, LARGE)))
     return values

@@ -60,6 +60,10 @@ class Case(Struct, frozen=True, kw_only=True):
     parameters: dict[str, Number | list[Number]] = {}
     weighted: bool = False
 
+    def __hash__(self) -> int:
+        names = frozenset(self.parameters)  # not the dict itself, which cannot be hashed
+        return hash((self.loss, self.dtype, self.points, self.shape, self.index, self.reduction, names))
+
 
 class Job(Struct, frozen=True, kw_only=True):
     """A case for a target. `accuracy` wants value and gradient as arrays, the others seconds."""

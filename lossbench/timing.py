@@ -1,4 +1,4 @@
-"""Seconds that a blocking call takes: the first one, how many fill a sample, samples."""
+"""Seconds that a blocking call takes, and how many calls fill a sample."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ def sample(call: Call, calls: int = 1, *, clock: Clock = perf_counter) -> float:
         return clock() - start
 
 
-def calls_for(call: Call, min_sample: float, *, clock: Clock = perf_counter) -> int:
-    """How many calls last *min_sample* seconds, by the fastest of three tries: an interrupted one seems to need fewer."""
+def calibrate(call: Call, min_sample: float, *, clock: Clock = perf_counter) -> tuple[int, float]:
+    """How many calls fill a sample of *min_sample* seconds, and the seconds that it then takes.
+
+    A sample counts as full when it is so three times: one that was interrupted seems to need fewer calls.
+    """
     calls = 1
     while True:
-        seconds = min(sample(call, calls, clock=clock) for _ in range(3))
+        tries: list[float] = []
+        while len(tries) < 3 and (not tries or min_sample <= tries[-1] < 10 * min_sample):
+            tries.append(sample(call, calls, clock=clock))
+        seconds = min(tries)
         if seconds >= min_sample:
-            return calls
+            return calls, seconds
         # At most tenfold: the first calls are slow and the clock is coarse, so a guess from them overshoots.
         calls = min(10 * calls, max(calls + 1, ceil(1.1 * calls * min_sample / max(seconds, 1e-9))))
 

@@ -174,7 +174,7 @@ def entries(got: np.ndarray, exact: Exact, *, tolerated: float, nan_required: bo
     in its interval has no error. The sign of zero is no error.
 
     Source:
-        Zimmermann et al., Accuracy of Mathematical Functions in Single, Double, ... Precision, hal-03141101 (infinities).
+        Zimmermann et al., Accuracy of Mathematical Functions in Single, ... Precision, hal-03141101 (infinities).
     """
     form = FORMATS[exact.dtype]
     got = np.asarray(got, np.float64).reshape(exact.high.shape)
@@ -184,7 +184,7 @@ def entries(got: np.ndarray, exact: Exact, *, tolerated: float, nan_required: bo
         low = np.where(exact.kink, 0.0, low)
         scale = np.where(exact.kink, exponent(high, low, exact.dtype), scale)
         allowance = np.where(exact.kink, np.maximum(scale, allowance), allowance)
-    undefined = np.isnan(exact.high)
+    undefined = np.isnan(exact.high) | np.isinf(exact.radius)
     pole = np.isinf(high)
     infinite = np.isinf(got)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -192,8 +192,9 @@ def entries(got: np.ndarray, exact: Exact, *, tolerated: float, nan_required: bo
         agree = infinite & (pole | overflows) & (np.sign(got) == np.sign(high))
         stand_in = infinite & ~pole & ~agree
         # Subtract high first: got and high are close, so the difference is exact.
-        distance = np.abs((np.where(stand_in, np.copysign(form.largest, got), got) - high) - low)
-        distance = np.maximum(distance + np.where(stand_in, form.beyond, 0.0) - exact.radius, 0.0)
+        distance = (np.where(stand_in, np.copysign(form.largest, got), got) - high) - low
+        distance = np.abs(distance + np.where(stand_in, np.copysign(form.beyond, got), 0.0))
+        distance = np.maximum(distance - exact.radius, 0.0)
         distance = np.where(agree | (undefined & np.isnan(got)), 0.0, np.where(pole | undefined, np.nan, distance))
         ulps = _in_ulps(distance, scale)
         judged = _in_ulps(distance, allowance) / (1.0 + exact.condition)
@@ -237,4 +238,4 @@ def normwise(got: Entries, exact: Exact) -> float:
 def _in_ulps(distance: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """*distance* divided by two to the *scale*; at most the largest double."""
     with np.errstate(over="ignore"):
-        return np.minimum(np.ldexp(distance, -scale), np.finfo(np.float64).max)
+        return np.asarray(np.minimum(np.ldexp(distance, -scale), np.finfo(np.float64).max))

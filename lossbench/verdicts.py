@@ -45,8 +45,8 @@ ACCURATE = 16.0
 def tolerated(terms: int = 1) -> float:
     """The error, in ulps after conditioning, up to which a result of *terms* added numbers is accurate.
 
-    Pairwise and blocked sums stay within ceil(log2 n) roundings; a plain loop (n - 1 of them) does not get more, because
-    measured means of 1e7 numbers by NumPy, torch, JAX and TensorFlow were within 2.
+    Pairwise and blocked sums stay within ceil(log2 n) roundings; a plain loop (n - 1 of them) does not get more,
+    because measured means of 1e7 numbers by NumPy, torch, JAX and TensorFlow were within 2.
 
     Source:
         Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 4.2.
@@ -99,8 +99,8 @@ _REFUSALS: Mapping[Reason, Verdict] = {
     "out of memory": "failed",
 }
 
-# Where jobs of one cell differ, the first of these that any of them got. No answer weighs less than a wrong one and more
-# than an inaccurate one; a case that the framework does not take is no fault of the cases that it does take.
+# Where jobs of one cell differ, the first of these that any of them got. No answer weighs less than a wrong one and
+# more than an inaccurate one; a case that the framework does not take is no fault of those that it does take.
 WORST_FIRST: tuple[Verdict, ...] = (
     "wrong",
     "failed",

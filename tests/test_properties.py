@@ -26,10 +26,10 @@ def drawn(loss: Loss, index: int = 0) -> dict[str, np.ndarray]:
 
 
 def _on_grid(array: np.ndarray, domain: str) -> np.ndarray:
-    if domain not in ("real", "unit", "nonnegative", "positive", "nonzero"):
+    if domain not in ("real", "unit", "nonnegative", "positive", "nonzero", "log_simplex"):
         return array
     grid = np.round(np.clip(array, -64, 64) * 2**20) / 2**20
-    return np.maximum(grid, 2.0**-20) if domain == "positive" else grid
+    return np.where(grid == 0, 2.0**-20, grid) if domain in ("positive", "nonzero") else grid
 
 
 def values(loss: Loss, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

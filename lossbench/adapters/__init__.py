@@ -16,12 +16,12 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from lossbench.errors import LossbenchError
+from lossbench.errors import LossbenchError, Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
 
 GROUP = "lossbench.adapters"  # the entry points of other packages
-SHARED = ("call", "divisor")  # modules here that are no adapters
+SHARED = ("allowed", "call", "divisor")  # modules here that are no adapters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,13 @@ def load(framework: str) -> Module:
         if entry.name == framework:
             return cast(Module, entry.load())
     return cast(Module, importlib.import_module(f"{__name__}.{framework}"))
+
+
+def check_mode(target: Target, modes: tuple[str, ...]) -> None:
+    """Raise `Unsupported` where *target* has a mode that is not among *modes*."""
+    if target.mode not in modes:
+        options = ", ".join(sorted(modes))
+        raise Unsupported(f"{target.framework} has no mode {target.mode!r}; expected one of: {options}")
 
 
 def threads() -> int:

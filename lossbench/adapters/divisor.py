@@ -65,12 +65,13 @@ def _value(problem: Problem, node: Node, args: list[np.ndarray], classes: int) -
             array = problem.arrays[name]
             return array if array.ndim == 2 else array[:, None]
         case "onehot":
-            return (np.arange(classes) == args[0]).astype(np.float64)
+            return np.asarray(np.arange(classes) == args[0], np.float64)
         case "pick":
             row, label = np.broadcast_to(args[0], (*args[0].shape[:-1], classes)), args[1]
-            return np.where(np.arange(classes) == label, row, 0).sum(axis=-1, keepdims=True)
+            return np.asarray(np.where(np.arange(classes) == label, row, 0).sum(axis=-1, keepdims=True))
         case "row_sum":
-            return args[0].sum(axis=-1, keepdims=True)
+            return np.asarray(args[0].sum(axis=-1, keepdims=True))
     if node.op not in _OPERATIONS:
-        raise SpecError(f"the divisor of {problem.loss.name} uses {node.op}; expected: {', '.join(sorted(_OPERATIONS))}")
+        options = ", ".join(sorted(_OPERATIONS))
+        raise SpecError(f"the divisor of {problem.loss.name} uses {node.op}; expected one of: {options}")
     return _OPERATIONS[node.op](*args)

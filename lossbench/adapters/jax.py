@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 import optax
 
-from lossbench.adapters import Prepared, call, threads, variables
+from lossbench.adapters import Prepared, call, check_mode, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
@@ -23,8 +23,7 @@ MODULES = {"jax": jax, "jnp": jnp, "optax": optax}
 
 def open(target: Target) -> _Jax:  # noqa: A001  the name that every adapter has
     """Set the threads and find the device."""
-    if target.mode not in MODES:
-        raise Unsupported(f"jax has no mode {target.mode!r}; expected one of: {', '.join(sorted(MODES))}")
+    check_mode(target, MODES)
     os.environ["PJRT_NPROC"] = str(threads())  # read when the first device is asked for
     kind, _, index = target.device.partition(":")
     try:
@@ -40,7 +39,7 @@ class _Jax:
         self.device = device
 
     def versions(self) -> dict[str, str]:
-        found = {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__}
+        found = {"jax": jax.__version__, "jaxlib": version("jaxlib"), "optax": optax.__version__}
         if self.device.platform != "cpu":
             found["platform"] = self.device.client.platform_version
         return found
@@ -50,7 +49,7 @@ class _Jax:
             "threads": os.environ["PJRT_NPROC"],
             "x64": "on for float64 problems only",
             "default matmul precision": str(jax.config.jax_default_matmul_precision),
-            **variables("JAX_", "XLA_", "PJRT_", "OMP_", "CUDA_"),
+            **variables("JAX_", "XLA_FLAGS", "OMP_NUM", "CUDA_VISIBLE"),
         }
 
     def machine(self) -> dict[str, str]:

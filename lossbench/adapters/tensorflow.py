@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
-from lossbench.adapters import Prepared, call, threads, variables
+from lossbench.adapters import Prepared, call, check_mode, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
@@ -24,8 +24,7 @@ MODULES = {"tf": tf, "keras": keras, "ops": keras.ops}
 
 def open(target: Target) -> _TensorFlow:  # noqa: A001  the name that every adapter has
     """Set the threads and find the device."""
-    if target.mode not in MODES:
-        raise Unsupported(f"tensorflow has no mode {target.mode!r}; expected one of: {', '.join(sorted(MODES))}")
+    check_mode(target, MODES)
     if keras.backend.backend() != "tensorflow":
         raise Unsupported(
             f"keras runs on {keras.backend.backend()} in this process; expected tensorflow, "
@@ -67,7 +66,7 @@ class _TensorFlow:
             "keras floatx": keras.backend.floatx(),
             "keras epsilon": repr(keras.backend.epsilon()),
             "keras image data format": keras.backend.image_data_format(),
-            **variables("TF_", "KERAS_", "XLA_", "OMP_", "CUDA_"),
+            **variables("TF_ENABLE", "TF_XLA", "TF_DETERMINISTIC", "TF_GPU", "XLA_FLAGS", "OMP_NUM", "CUDA_VISIBLE"),
         }
 
     def machine(self) -> dict[str, str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 
-from lossbench.adapters import Prepared, call, threads, variables
+from lossbench.adapters import Prepared, call, check_mode, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
@@ -19,12 +23,16 @@ MODULES = {"torch": torch, "F": F, "nn": torch.nn}
 
 def open(target: Target) -> _Torch:  # noqa: A001  the name that every adapter has
     """Set the threads and find the device."""
-    if target.mode not in MODES:
-        raise Unsupported(f"torch has no mode {target.mode!r}; expected one of: {', '.join(sorted(MODES))}")
-    if target.device.split(":")[0] == "cuda" and not torch.cuda.is_available():
-        raise Unsupported(f"torch {torch.__version__} finds no cuda device here; expected cpu")
+    check_mode(target, MODES)
+    device = torch.device(target.device)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise Unsupported(f"torch {torch.__version__} finds no {target.device} device here; expected cpu")
     torch.set_num_threads(threads())
-    return _Torch(target.mode, torch.device(target.device))
+    if target.mode == "compiled" and "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        # In an empty cache of its own a first call compiles, in every run, as it does in the other frameworks.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="lossbench-torch-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return _Torch(target.mode, device)
 
 
 class _Torch:
@@ -42,8 +50,7 @@ class _Torch:
         return {
             "threads": str(torch.get_num_threads()),
             "float32 matmul precision": torch.get_float32_matmul_precision(),
-            "flush denormals": "no",
-            **variables("TORCH", "PYTORCH", "OMP_", "MKL_", "KMP_", "CUDA_"),
+            **variables("OMP_NUM", "MKL_NUM", "KMP_", "CUDA_VISIBLE", "CUBLAS_WORKSPACE", "NVIDIA_TF32", "TORCH_ALLOW"),
         }
 
     def machine(self) -> dict[str, str]:
@@ -63,12 +70,12 @@ class _Torch:
         leaves = [tensors[name].requires_grad_() for name in names]
         plain = [tensor.detach() for tensor in tensors.values()]
 
-        def forward() -> torch.Tensor:
+        def forward() -> Any:
             with torch.no_grad():
                 value = forward_call(*plain)
             return self._awaited(value)
 
-        def gradient() -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        def gradient() -> Any:
             value = gradient_call(*tensors.values())
             # Ones as the outer derivative: the gradient of the sum, without computing the sum.
             found = torch.autograd.grad(value, leaves, torch.ones_like(value), materialize_grads=True)

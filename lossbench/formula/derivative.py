@@ -18,6 +18,11 @@ def gradient(graph: Graph, root: Node, names: Iterable[str]) -> dict[str, Node]:
         SpecError: An exponent depends on one of the variables.
     """
     names = tuple(names)
+    if root.op == "where" and root.args[0].kind == "bool":
+        # Branch by branch: an ignored row must not meet its own NaN as 0*NaN further down.
+        condition, *branches = root.args
+        yes, no = (gradient(graph, branch, names) for branch in branches)
+        return {name: graph.where(condition, yes[name], no[name]) for name in names}
     order = list(topological(root))
     active = _depending(order, names)
     adjoint: dict[Node, Node] = {root: graph.number(1)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from flint import fmpq
 
@@ -16,7 +16,7 @@ from lossbench.formula.extended import NAN, ONE, ZERO, Number
 from lossbench.formula.graph import Node, is_row, number_of
 
 Truth: TypeAlias = bool | None  # None: undefined
-Value: TypeAlias = Number | int | Truth | list[Number] | list[Truth]
+Value: TypeAlias = Any  # Number | int (a label) | Truth | list[Number] | list[Truth]
 
 _REAL: dict[str, Callable[..., Number]] = {
     "add": extended.add,
@@ -68,6 +68,7 @@ class Evaluator:
         active: The nodes that depend on an input by which gradients are taken.
         direction: Decides ties of active nodes; without it equal is equal.
         kinks: How many ties of active nodes were met.
+        tied: The entries of rows at which they were.
     """
 
     at: Mapping[str, Value]
@@ -75,6 +76,7 @@ class Evaluator:
     active: frozenset[Node]
     direction: Direction | None = None
     kinks: int = 0
+    tied: set[int] = field(default_factory=set)
     known: dict[Node, Value] = field(default_factory=dict)
     _moved: tuple[dict[Node, Value], ...] = field(default_factory=lambda: ({}, {}))
 
@@ -126,7 +128,7 @@ class Evaluator:
             case "pick":
                 label = known[args[1]]
                 row = self._row(known[args[0]])
-                return row[label] if 0 <= label < self.classes else ZERO  # type: ignore[operator, index]
+                return row[label] if 0 <= label < self.classes else ZERO
             case "onehot":
                 return [ONE if j == known[args[0]] else ZERO for j in range(self.classes)]
             case "and" | "or" | "not":
@@ -140,13 +142,13 @@ class Evaluator:
         return self._entrywise(node, _REAL[op], known)
 
     def _row(self, value: Value) -> list[Number]:
-        return value if isinstance(value, list) else [value] * self.classes  # type: ignore[list-item, return-value]
+        return value if isinstance(value, list) else [value] * self.classes
 
     def _entrywise(self, node: Node, function: Callable[..., Value], known: Mapping[Node, Value]) -> Value:
         values = [known[arg] for arg in node.args]
         if not is_row(node):
             return function(*values)
-        return list(map(function, *map(self._row, values)))  # type: ignore[arg-type, return-value]
+        return list(map(function, *map(self._row, values)))
 
     def _where(self, node: Node, known: Mapping[Node, Value]) -> Value:
         condition, yes, no = (known.get(arg) for arg in node.args)
@@ -154,7 +156,7 @@ class Evaluator:
             chosen = yes if condition else no if condition is False else NAN
             return self._row(chosen) if is_row(node) else chosen
         branches = {True: self._row(yes), False: self._row(no), None: self._row(NAN)}
-        return [branches[truth][j] for j, truth in enumerate(condition)]  # type: ignore[index]
+        return [branches[truth][j] for j, truth in enumerate(condition)]
 
     def _decided(self, node: Node, known: dict[Node, Value]) -> Value:
         """A comparison, or the sign of a number; ties are broken by the direction."""
@@ -172,17 +174,18 @@ class Evaluator:
         if not is_row(node):
             return relation(self._side(node, left, right, active, None))
         pairs = enumerate(zip(self._row(left), self._row(right), strict=True))
-        return [relation(self._side(node, a, b, active, j)) for j, (a, b) in pairs]  # type: ignore[return-value]
+        return [relation(self._side(node, a, b, active, j)) for j, (a, b) in pairs]
 
     def _side(self, node: Node, left: Value, right: Value, active: bool, entry: int | None) -> int | None:
-        side = extended.compare(left, right)  # type: ignore[arg-type]
+        side = extended.compare(left, right)
         if side == 0 and active:
             self.kinks += 1
+            self.tied.update(() if entry is None else (entry,))
             if self.direction:
                 for level in (0, 1):
                     ways = [self._tangent(arg, level) for arg in node.args]
                     at = [way[entry or 0] if isinstance(way, list) else way for way in ways] + [ZERO]
-                    side = extended.compare(*at[:2])  # type: ignore[arg-type]
+                    side = extended.compare(*at[:2])
                     if side != 0:
                         break
         return side
@@ -190,20 +193,22 @@ class Evaluator:
     def _extreme(self, node: Node, known: Mapping[Node, Value]) -> list[Truth]:
         """Which entries are the greatest (least) of their row, along the direction."""
         row, best = self._row(known[node.args[0]]), known[node.args[1]]
-        sides = [extended.compare(entry, best) for entry in row]  # type: ignore[arg-type]
-        tied = [side == 0 for side in sides]
+        sides = [extended.compare(entry, best) for entry in row]
+        tied: list[Truth] = [side == 0 for side in sides]
         if None in sides:
             return [None] * self.classes
-        if sum(tied) > 1 and node.args[0] in self.active:
+        if tied.count(True) > 1 and node.args[0] in self.active:
             self.kinks += 1
+            self.tied.update(j for j, one in enumerate(tied) if one)
             wanted = 1 if node.args[1].op == "row_max" else -1
             for level in (0, 1) if self.direction else ():
                 ways = self._row(self._tangent(node.args[0], level))
+                there = [way for way, one in zip(ways, tied, strict=True) if one]
                 tied = [
-                    one and not any(other and extended.compare(ways[k], ways[j]) == wanted for k, other in enumerate(tied))
-                    for j, one in enumerate(tied)
+                    one and all(extended.compare(other, way) != wanted for other in there)
+                    for way, one in zip(ways, tied, strict=True)
                 ]
-        return tied  # type: ignore[return-value]
+        return tied
 
     def _tangent(self, node: Node, level: int) -> Value:
         """How fast *node* grows along the first or the second part of the direction."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from flint import arb, ctx, fmpq
 
-Number: TypeAlias = fmpq | arb | float
+Number: TypeAlias = Any  # fmpq | arb | float; flint has no types
 
 ZERO, ONE, HALF = fmpq(0), fmpq(1), fmpq(1, 2)
 INF, NAN = math.inf, math.nan
@@ -42,8 +42,8 @@ def ball(a: Number) -> arb:
     return a if type(a) is arb else arb(a)
 
 
-def sign(a: Number) -> int | None:
-    """-1, 0 or 1; None of nan.
+def sign(a: Number) -> int:
+    """-1, 0 or 1, of a number that is not nan.
 
     Raises:
         Undecided: A ball contains zero and is not exactly zero.
@@ -52,11 +52,9 @@ def sign(a: Number) -> int | None:
         return 1
     if a < 0:
         return -1
-    if is_nan(a):
-        return None
-    if type(a) is arb and a != 0:
-        raise Undecided
-    return 0
+    if a == 0:
+        return 0
+    raise Undecided
 
 
 def compare(a: Number, b: Number) -> int | None:
@@ -79,7 +77,7 @@ def compare(a: Number, b: Number) -> int | None:
         return 0
     if ctx.prec < HIGHEST:
         raise Undecided
-    return 0
+    return 0 if ball(a).is_finite() and ball(b).is_finite() else None
 
 
 def add(a: Number, b: Number) -> Number:
@@ -102,7 +100,7 @@ def mul(a: Number, b: Number) -> Number:
         if is_nan(a) or is_nan(b):
             return NAN
         signs = sign(a), sign(b)
-        return NAN if 0 in signs else INF * signs[0] * signs[1]  # type: ignore[operator]
+        return NAN if 0 in signs else INF * signs[0] * signs[1]
     if a == 0 or b == 0:
         return ZERO
     return a * b
@@ -116,7 +114,7 @@ def div(a: Number, b: Number) -> Number:
     if b == 0:
         return NAN
     if type(a) is float:
-        return a * sign(b)  # type: ignore[operator]
+        return a * sign(b)
     return ZERO if a == 0 else a / b
 
 
@@ -149,9 +147,19 @@ def _integer_power(a: Number, n: int) -> Number:
     if type(a) is fmpq:
         if a == 0:
             return ZERO if n > 0 else NAN
-        if a.height_bits() * abs(n) > _WIDEST:
-            return arb(a) ** n
-    return a**n
+        if a.height_bits() * abs(n) <= _WIDEST:
+            return a**n
+    return _ball_power(ball(a), n)
+
+
+def _ball_power(a: arb, n: int) -> arb:
+    """a**n by squaring: flint's own gives nan where the ball contains zero."""
+    if n < 0:
+        return 1 / _ball_power(a, -n)
+    if n == 1:
+        return a
+    half = _ball_power(a, n // 2)
+    return half * half * a if n % 2 else half * half
 
 
 def maximum(a: Number, b: Number) -> Number:
@@ -180,8 +188,7 @@ def absolute(a: Number) -> Number:
 
 
 def signum(a: Number) -> Number:
-    side = sign(a)
-    return NAN if side is None else fmpq(side)
+    return NAN if is_nan(a) else fmpq(sign(a))
 
 
 def _of(

@@ -3,28 +3,29 @@
 With m the largest entry of a row, at class k, and rest the sum of exp(x - m) over the other classes,
 
     logsumexp(x)        is  m + log1p(rest)
-    y - logsumexp(x)    is  (y - m) - log1p(rest)          nothing of the rest is lost beside a large m
+    y - logsumexp(x)    is  (y - m) - log1p(rest)     nothing of the rest is lost beside a large m
     softmax(x)          is  exp(x - m)/(1 + rest)
-    z + s*softmax(x)    is  (z + s) - s*rest/(1 + rest)    at class k, where softmax is near 1 and z near -s
 
-The new graphs use these primitives beside those of `graph`: `argmax` (a label), `at` (the mask of a label) and
-`power_slope` (e*a**(e - 1), which is 0 for e = 0).
+and a number subtracted from the whole row changes neither of the last two. The new graphs use these primitives
+beside those of `graph`: `argmax` (a label), `at` (the mask of a label), `exp_difference` (exp(a - b) without the
+rounding of a - b), `power_slope` (e*a**(e - 1), which is 0 for e = 0) and `nan_of` (its second argument, but nan where
+the first is nan).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from lossbench.formula.graph import Graph, Kind, Node, is_row, number_of, topological
+from lossbench.formula.graph import COMPARISONS, Graph, Kind, Node, is_row, number_of, topological
 
 
-def lowered(roots: Iterable[Node]) -> list[Node]:
-    """The graphs that compute *roots*; all of them in one new graph."""
+def lowered(roots: Iterable[Node], parameters: Container[str] = ()) -> list[Node]:
+    """The graphs that compute *roots*, all of them in one new graph; *parameters* are never nan."""
     roots = list(roots)
-    lowering = _Lowering()
+    lowering = _Lowering(parameters)
     new: dict[Node, Node] = {}
     for node in topological(*roots):
         new[node] = lowering.made(node, *(new[arg] for arg in node.args))
@@ -33,102 +34,64 @@ def lowered(roots: Iterable[Node]) -> list[Node]:
 
 @dataclass(frozen=True)
 class _Softmax:
-    """What logsumexp of *row* is made of."""
+    """What logsumexp of *row* is made of; *base* is the row without a number subtracted from all of it."""
 
     row: Node
+    base: Node
     peak: Node
-    largest: Node
+    largest: Node  # of base
     rest: Node
     tail: Node  # log1p(rest)
-    powers: Node  # exp(row - largest), 1 at the peak
-
-
-@dataclass(frozen=True)
-class _Probability:
-    """A softmax row, or its entry at a label; `at_peak` tells where it is the largest."""
-
-    softmax: _Softmax
-    at_peak: Node
-
-
-@dataclass(frozen=True)
-class _Offset:
-    """A sum: *start* + *factor* * *entry*, where *entry* is a probability."""
-
-    start: Node
-    factor: Node
-    entry: Node
+    powers: Node  # exp(base - largest), 1 at the peak
 
 
 @dataclass
 class _Lowering:
+    parameters: Container[str]
     graph: Graph = field(default_factory=Graph)
     softmaxes: dict[Node, _Softmax] = field(default_factory=dict)  # by the node that is their logsumexp
     logs: dict[Node, _Softmax] = field(default_factory=dict)  # by the row that is the logarithm of softmax
-    probabilities: dict[Node, _Probability] = field(default_factory=dict)
-    offsets: dict[Node, _Offset] = field(default_factory=dict)
 
     def made(self, node: Node, *args: Node) -> Node:
         folded = _folded(node, args)
         if folded is not None:
             return self.graph.number(folded)
         match node.op:
-            case "add":
-                return self.add(*args)
             case "sub":
                 return self.sub(*args)
             case "mul":
                 return self.mul(*args)
             case "div":
                 return self.div(*args)
-            case "exp":
-                return self.exp(*args)
-            case "pick":
-                return self.pick(*args)
+            case "where":
+                return self.where(*args)
+            case "exp" if args[0] in self.logs:
+                softmax = self.logs[args[0]]
+                return self.graph.div(softmax.powers, self.graph.add(self.graph.number(1), softmax.rest))
+            case "exp" if args[0].op == "sub":
+                return self.node("exp_difference", node.kind, *args[0].args)
             case "logsumexp" if is_row(args[0]):
                 return self.logsumexp(*args)
         return self.graph.rebuild(node, *args)
 
-    def add(self, a: Node, b: Node) -> Node:
-        if a.op == b.op == "where" and a.args[0] is b.args[0] and not {a, b} & self.offsets.keys():
-            condition, yes, no = a.args
-            return self.graph.where(condition, self.add(yes, b.args[1]), self.add(no, b.args[2]))
-        for one, other in ((a, b), (b, a)):
-            if one in self.offsets:
-                offset = self.offsets[one]
-                return self._offset(self.add(offset.start, other), offset.factor, offset.entry)
-        for one, other in ((a, b), (b, a)):
-            multiple = self._multiple(one)
-            if multiple is not None:
-                return self._offset(other, *multiple)
-        return self.graph.add(a, b)
-
     def sub(self, a: Node, b: Node) -> Node:
         if b in self.softmaxes:
             softmax = self.softmaxes[b]
-            difference = self.graph.sub(self._below(softmax, a), softmax.tail)
+            difference = self.graph.sub(self.below(softmax, a), softmax.tail)
             if a is softmax.row:
                 self.logs[difference] = softmax
             return difference
         if a in self.softmaxes:
             softmax = self.softmaxes[a]
-            return self.graph.add(self.graph.neg(self._below(softmax, b)), softmax.tail)
-        if any(self._multiple(one) is not None or one in self.offsets for one in (a, b)):
-            return self.add(a, self.negated(b))
+            return self.graph.add(self.graph.neg(self.below(softmax, b)), softmax.tail)
         return self.graph.sub(a, b)
-
-    def negated(self, a: Node) -> Node:
-        if a in self.offsets:
-            offset = self.offsets[a]
-            return self._offset(self.negated(offset.start), self.graph.neg(offset.factor), offset.entry)
-        return self.graph.neg(a)
 
     def mul(self, a: Node, b: Node) -> Node:
         for exponent, power in ((a, b), (b, a)):
             if power.op == "pow" and power.args[1].op == "sub":
                 larger, one = power.args[1].args
                 if larger is exponent and number_of(one) == 1:
-                    return self._node("power_slope", power.args[0].kind, power.args[0], exponent)
+                    return self.node("power_slope", power.kind, power.args[0], exponent)
         return self.graph.mul(a, b)
 
     def div(self, a: Node, b: Node) -> Node:
@@ -136,69 +99,61 @@ class _Lowering:
             return self.graph.div(self.graph.div(a, b.args[0]), b.args[0])
         return self.graph.div(a, b)
 
-    def exp(self, a: Node) -> Node:
-        if a not in self.logs:
-            return self.graph.unary("exp", a)
-        softmax = self.logs[a]
-        probability = self.graph.div(softmax.powers, self.graph.add(self.graph.number(1), softmax.rest))
-        self.probabilities[probability] = _Probability(softmax, self._node("at", "mask", softmax.peak))
-        return probability
+    def where(self, condition: Node, yes: Node, no: Node) -> Node:
+        """nan where the condition compares nan: neither branch is right then."""
+        chosen = self.graph.where(condition, yes, no)
+        for operand in self.compared(condition):
+            kind: Kind = "row" if is_row(chosen) or is_row(operand) else "real"
+            chosen = self.node("nan_of", kind, operand, chosen)
+        return chosen
 
-    def pick(self, row: Node, label: Node) -> Node:
-        entry = self.graph.pick(row, label)
-        if row in self.probabilities:
-            softmax = self.probabilities[row].softmax
-            self.probabilities[entry] = _Probability(softmax, self.graph.compare("eq", label, softmax.peak))
-        return entry
+    def compared(self, condition: Node) -> dict[Node, None]:
+        """The numbers in a condition that may be nan."""
+        if condition.op not in COMPARISONS:
+            return {operand: None for arg in condition.args for operand in self.compared(arg)}
+        inputs = (
+            any(node.op == "variable" and node.value not in self.parameters for node in topological(arg))
+            for arg in condition.args
+        )
+        return {
+            arg: None
+            for arg, may_be in zip(condition.args, inputs, strict=True)
+            if may_be and arg.kind != "label"
+        }
 
     def logsumexp(self, row: Node) -> Node:
         graph = self.graph
-        peak = self._node("argmax", "label", row)
-        largest = graph.pick(row, peak)
-        at_peak = self._node("at", "mask", peak)
+        shifted = row.op == "sub" and not is_row(row.args[1])
+        base = row.args[0] if shifted else row
+        peak = self.node("argmax", "label", base)
+        largest = graph.pick(base, peak)
+        at_peak = self.node("at", "mask", peak)
         zero = graph.number(0)
-        # By index: at an infinite peak the difference would be nan, but the limit is 0.
-        powers = graph.unary("exp", graph.where(at_peak, zero, graph.sub(row, largest)))
+        powers = self.node("exp_difference", base.kind, self.or_zero(at_peak, base), self.or_zero(at_peak, largest))
         rest = graph.reduce("row_sum", graph.where(at_peak, zero, powers))
         tail = graph.unary("log1p", rest)
-        total = graph.add(largest, tail)
-        self.softmaxes[total] = _Softmax(row, peak, largest, rest, tail, powers)
+        total = graph.add(graph.sub(largest, row.args[1]) if shifted else largest, tail)
+        self.softmaxes[total] = _Softmax(row, base, peak, largest, rest, tail, powers)
         return total
 
-    def _below(self, softmax: _Softmax, a: Node) -> Node:
-        """*a* less the largest entry."""
+    def below(self, softmax: _Softmax, a: Node) -> Node:
+        """*a* less the largest entry of the softmax's row."""
         graph = self.graph
-        difference = graph.sub(a, softmax.largest)
         if a is softmax.row:
-            return graph.where(self._node("at", "mask", softmax.peak), graph.number(0), difference)
+            at_peak = self.node("at", "mask", softmax.peak)
+            return self.or_zero(at_peak, graph.sub(softmax.base, softmax.largest))
+        if softmax.row is not softmax.base:
+            return graph.sub(a, graph.sub(softmax.largest, softmax.row.args[1]))
+        difference = graph.sub(a, softmax.largest)
         if a.op == "pick" and a.args[0] is softmax.row:
-            return graph.where(graph.compare("eq", a.args[1], softmax.peak), graph.number(0), difference)
+            return self.or_zero(graph.compare("eq", a.args[1], softmax.peak), difference)
         return difference
 
-    def _multiple(self, a: Node) -> tuple[Node, Node] | None:
-        """The factor and the probability of which *a* is the product."""
-        if a.op == "neg":
-            multiple = self._multiple(a.args[0])
-            return multiple and (self.graph.neg(multiple[0]), multiple[1])
-        if a in self.probabilities:
-            return self.graph.number(1), a
-        if a.op == "mul":
-            for factor, entry in (a.args, a.args[::-1]):
-                if entry in self.probabilities:
-                    return factor, entry
-        return None
+    def or_zero(self, at_peak: Node, node: Node) -> Node:
+        """By index: an infinite peak less itself would be nan, but the limit is 0."""
+        return self.graph.where(at_peak, self.graph.number(0), node)
 
-    def _offset(self, start: Node, factor: Node, entry: Node) -> Node:
-        graph = self.graph
-        probability = self.probabilities[entry]
-        rest = probability.softmax.rest
-        others = graph.div(rest, graph.add(graph.number(1), rest))
-        near = graph.sub(graph.add(start, factor), graph.mul(factor, others))
-        offset = graph.where(probability.at_peak, near, graph.add(start, graph.mul(factor, entry)))
-        self.offsets[offset] = _Offset(start, factor, entry)
-        return offset
-
-    def _node(self, op: str, kind: Kind, *args: Node) -> Node:
+    def node(self, op: str, kind: Kind, *args: Node) -> Node:
         return self.graph.rebuild(Node(op, args, kind), *args)
 
 

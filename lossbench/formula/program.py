@@ -29,14 +29,13 @@ class Program:
     Attributes:
         kinds: The variables that are left: inputs, rows and labels.
         differentiated: The inputs by which gradients are taken.
-        definition, divisor, gradients: As in Formula, simplified again at the parameters.
+        definition, gradients: As in Formula, simplified again at the parameters.
     """
 
     graph: Graph
     kinds: Mapping[str, Kind]
     differentiated: tuple[str, ...]
     definition: Node
-    divisor: Node
     gradients: Mapping[str, Node]
 
     @cached_property
@@ -63,16 +62,15 @@ class Program:
 
 
 def program(
-    definition: Node, divisor: Node, kinds: Mapping[str, Kind], differentiated: Iterable[str], at: Mapping[str, Fraction]
+    definition: Node, kinds: Mapping[str, Kind], differentiated: Iterable[str], at: Mapping[str, Fraction]
 ) -> Program:
-    """The program of a loss at exact parameters; the gradients are taken after these are put in."""
-    return _program(definition, divisor, tuple(kinds.items()), tuple(differentiated), tuple(sorted(at.items())))
+    """The program of a definition at exact parameters; the gradients are taken after these are put in."""
+    return _program(definition, tuple(kinds.items()), tuple(differentiated), tuple(sorted(at.items())))
 
 
 @lru_cache(maxsize=64)
 def _program(
     definition: Node,
-    divisor: Node,
     kinds: tuple[tuple[str, Kind], ...],
     differentiated: tuple[str, ...],
     at: tuple[tuple[str, Fraction], ...],
@@ -84,7 +82,6 @@ def _program(
         kinds={name: kind for name, kind in kinds if name not in values},
         differentiated=differentiated,
         definition=root,
-        divisor=graph.substitute(divisor, values),
         gradients=gradient(graph, root, differentiated),
     )
 
@@ -139,7 +136,7 @@ def _expression(node: Node, names: Mapping[Node, str], active: frozenset[Node]) 
     if not rows:
         return template.format(*args)
     if op == "where" and not is_row(node.args[0]):
-        yes, no = (name if is_row(arg) else f"[{name}] * size" for name, arg in zip(args[1:], node.args[1:], strict=True))
+        yes, no = (names[arg] if is_row(arg) else f"[{names[arg]}] * size" for arg in node.args[1:])
         return f"({yes} if {args[0]} else {no})"
     rows = list(dict.fromkeys(rows))
     entries = {row: f"e{index}" for index, row in enumerate(rows)}

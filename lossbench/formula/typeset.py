@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # a loss holds its formula; only the name is needed here
 _CHOICE, _SUM, _NEGATIVE, _PRODUCT, _POWER, _ATOM = range(6)  # how tightly a piece holds together
 
 _GREEK = re.compile("alpha|beta|gamma|delta|epsilon|eta|theta|kappa|lambda|mu|nu|pi|rho|sigma|tau|phi|chi|psi|omega")
+_WORD = re.compile(r"\\(mathrm|text)\{")
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<",
     ast.LtE: r"\le",
@@ -47,6 +48,10 @@ class Piece:
     def within(self, level: int) -> str:
         """The text, in parentheses where it holds less tightly than *level*."""
         return self.tex if self.level >= level else _parenthesised(self.tex)
+
+    def last(self, level: int) -> str:
+        """The same where nothing follows: a brace with its cases needs no parentheses there."""
+        return self.tex if self.level == _CHOICE else self.within(level)
 
 
 def latex(loss: Loss) -> str:
@@ -127,10 +132,12 @@ class _Letters:
             case ast.Name(id=name):
                 symbol = self.symbols[name]
                 tex = symbol if index is None or name not in self.rows else _indexed(symbol, index)
+                if symbol.startswith(r"\log "):
+                    return Piece(tex=tex, level=_PRODUCT, open=True)
                 return Piece(tex=tex, level=_POWER if "^" in symbol else _ATOM)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 inner = self.piece(operand, index)
-                return Piece(tex=f"-{inner.within(_PRODUCT)}", level=_NEGATIVE, open=inner.open)
+                return Piece(tex=f"-{inner.last(_PRODUCT)}", level=min(inner.level, _NEGATIVE), open=inner.open)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
                 return self.piece(operand, index)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -166,21 +173,21 @@ class _Letters:
         a, b = self.piece(left, index), self.piece(right, index)
         match op:
             case ast.Add():
-                return Piece(tex=_plus(a.within(_SUM), b), level=_SUM)
+                return Piece(tex=_plus(a.within(_SUM), b), level=min(b.level, _SUM))
             case ast.Sub():
-                return Piece(tex=f"{a.within(_SUM)} - {b.within(_PRODUCT)}", level=_SUM)
+                return Piece(tex=f"{a.within(_SUM)} - {b.last(_PRODUCT)}", level=min(b.level, _SUM))
             case ast.Div():
                 return Piece(tex=rf"\frac{{{a.tex}}}{{{b.tex}}}", level=_PRODUCT)
             case ast.Pow():
                 return Piece(tex=f"{a.within(_ATOM)}^{{{b.tex}}}", level=_POWER)
-        first, second = _factor(a), b.within(_PRODUCT)
+        first, second = _factor(a), b.last(_PRODUCT)
         if index is None and self.is_row(left) and self.is_row(right):
             between = r" \odot "
-        elif second[0].isdigit() or (first[-1].isdigit() and second.startswith(r"\frac")):
+        elif second[0].isdigit() or (first[-1].isdigit() and second.startswith(r"\frac")) or _WORD.search(first + second):
             between = r" \cdot "
         else:
             between = " " if second.startswith(r"\left(") else r"\,"
-        level = _NEGATIVE if first[0] == "-" else _PRODUCT
+        level = _CHOICE if b.level == _CHOICE else _NEGATIVE if first[0] == "-" else _PRODUCT
         return Piece(tex=first + between + second, level=level, open=b.open and second == b.tex)
 
     def _call(self, name: str, args: list[ast.expr], index: str | None) -> Piece:
@@ -221,7 +228,8 @@ class _Letters:
         if name == "logsumexp":
             return Piece(tex=rf"\log \sum_{{{index}}} {_exponential(entry).tex}", level=_PRODUCT, open=True)
         operator = {"sum": r"\sum", "mean": r"\frac{1}{C} \sum", "max": r"\max", "min": r"\min"}[name]
-        return Piece(tex=rf"{operator}_{{{index}}} {entry.within(_PRODUCT)}", level=_PRODUCT, open=True)
+        level = _CHOICE if entry.level == _CHOICE else _PRODUCT
+        return Piece(tex=rf"{operator}_{{{index}}} {entry.last(_PRODUCT)}", level=level, open=True)
 
     def _cases(self, args: list[ast.expr], index: str | None) -> Piece:
         lines = []
@@ -236,7 +244,11 @@ class _Letters:
 
 
 def _symbol(name: str) -> str:
-    """LaTeX for the name of an intermediate: `p_t`, `z1`, `alpha`, `margin`."""
+    """LaTeX for the name of an intermediate: `p_t`, `z1`, `alpha`, `margin`, `best_other`, `log_p`."""
+    if name.startswith("log_"):
+        return rf"\log {_symbol(name.removeprefix('log_'))}"
+    if re.fullmatch(r"[a-z]{2,}(_[a-z]{2,})+", name):
+        return rf"\text{{{name.replace('_', ' ')}}}"
     head, _, tail = name.partition("_")
     digits = re.fullmatch(r"([A-Za-z]+)(\d+)", head)
     if digits and not tail:
@@ -266,7 +278,7 @@ def _factor(piece: Piece) -> str:
 
 
 def _plus(first: str, second: Piece) -> str:
-    return f"{first} + {second.within(_PRODUCT if second.tex.startswith('-') else _SUM)}"
+    return f"{first} + {second.last(_PRODUCT if second.tex.startswith('-') else _SUM)}"
 
 
 def _applied(function: str, arg: Piece) -> Piece:

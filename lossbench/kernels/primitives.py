@@ -44,6 +44,17 @@ def exp(x: float) -> float:
 
 
 @inlined
+def exp_difference(a: float, b: float) -> float:
+    """exp(a - b), corrected for what the rounding of a - b has taken (Knuth): that may be many ulps of the power."""
+    difference = a - b
+    added = difference - a
+    lost = (a - (difference - added)) - (b + added)
+    power = math.exp(difference)
+    corrected = power + power * lost
+    return corrected if corrected == corrected else power
+
+
+@inlined
 def expm1(x: float) -> float:
     return math.expm1(x)
 
@@ -111,6 +122,6 @@ def power_slope(a: float, exponent: float) -> float:
 
 
 @inlined
-def nan_of(value: float, slope: float) -> float:
-    """*slope*, but nan where the loss itself is nan: a comparison with nan would have chosen a branch."""
-    return value if value != value else slope
+def nan_of(operand: float, chosen: float) -> float:
+    """*chosen*, but nan where the operand of the comparison that chose it is nan."""
+    return operand if operand != operand else chosen

@@ -46,7 +46,7 @@ class Scale:
         inside = np.clip(x / self.threshold, -1, 1)
         with np.errstate(divide="ignore"):
             beyond = np.log10(np.maximum(np.abs(x) / self.threshold, 1))
-        return inside + np.sign(x) * beyond
+        return np.asarray(inside + np.sign(x) * beyond)
 
     def draw(self, axes: Axes) -> None:
         """Give the axis its limits and round numbers."""
@@ -89,13 +89,17 @@ def errors(frame: pd.DataFrame, scale: Scale, top: float, name: str, label: str)
         x = frame["x"].to_numpy(float)
         for number, (axes, what) in enumerate(zip(both, ("value", "gradient"), strict=True)):
             ink, marker = svg.series(number)
-            at, error = largest(x, frame[f"{what}_ulp"].to_numpy(float), scale)
+            ulps = frame[f"{what}_ulp"].to_numpy(float)
+            at, error = largest(x, ulps, scale)
             axes.axhline(1.0, color=svg.colour("limit"), linewidth=0.9, linestyle="--")
             axes.plot(scale.unit(at), np.maximum(error, SMALLEST), marker, color=ink, markersize=2.6, markeredgewidth=0)
             if error.size:
                 worst = int(np.argmax(error))
                 where = scale.unit(at[worst : worst + 1]), [max(error[worst], SMALLEST)]
                 axes.plot(*where, "o", markerfacecolor="none", markeredgecolor=svg.colour("ink"), markersize=8)
+            strange = np.isinf(ulps) & np.isfinite(x)  # nan or an infinity came out, or belonged there
+            height = np.full(strange.sum(), top)
+            axes.plot(scale.unit(x[strange]), height, "x", color=svg.colour("ink"), markersize=6, clip_on=False)
             axes.set_yscale("log")
             axes.set_ylim(SMALLEST * 0.7, top)
             axes.yaxis.set_major_locator(LogLocator(numticks=5))
@@ -107,9 +111,7 @@ def errors(frame: pd.DataFrame, scale: Scale, top: float, name: str, label: str)
         return svg.inline(figure, name, label)
 
 
-def times(
-    frame: pd.DataFrame, targets: Sequence[str], limit: Mapping[float, float], name: str, label: str
-) -> str:
+def times(frame: pd.DataFrame, targets: Sequence[str], limit: Mapping[float, float], name: str, label: str) -> str:
     """Median seconds with their intervals against the number of elements, both logarithmic.
 
     Args:
@@ -127,7 +129,8 @@ def times(
                 continue
             ink, marker = svg.series(number)
             x, y = rows["elements"].to_numpy(float), rows["median"].to_numpy(float)
-            spread = np.abs(np.stack([y - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - y]))
+            ends = np.stack([y - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - y])
+            spread = np.nan_to_num(np.maximum(ends, 0.0))
             axes.errorbar(x, y, spread, fmt=f"{marker}-", color=ink, markersize=5, linewidth=1.4, elinewidth=1)
         if limit:
             sizes = sorted(limit)

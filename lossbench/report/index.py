@@ -32,10 +32,10 @@ def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
         cells = [
             tables.verdict(str(row["result"]), _PROOFS),
             tables.link(loss, f"{folder}{loss}.html"),
-            tables.text(row["target"]),
-            tables.code(row["at"]),
+            tables.text(row["target"] or row["framework"], str(row["dtype"])),
+            Cell(text=str(row["at"]), shown="code", lines=[f"by {row['call']}"] if row["call"] else []),
             answer(row["exact_value"], row["exact_gradient"]),
-            answer(row["got_value"], row["got_gradient"]),
+            answer(row["got_value"] or row["reason"], row["got_gradient"]),
             tables.text(row["kind"]),
             Cell(text=tables.said(row["why"]), links=[("upstream", url)] if url else []),
         ]
@@ -100,6 +100,55 @@ def _compared(caption: str, names: list[str], dicts: list[Mapping[str, str]]) ->
         return Table(caption=caption, columns=["", "the same for all targets"], rows=rows)
     rows = [[tables.text(key), *(tables.code(one.get(key)) for one in dicts)] for key in keys]
     return Table(caption=caption, columns=["", *names], rows=rows)
+
+
+def noise(frame: pd.DataFrame) -> Table:
+    """The A/A control: how far the two halves of one and the same target are apart."""
+    table = Table(
+        caption="A/A control",
+        columns=["Loss", "Target", "Measure", "Dtype", "Shape", "Median", "Median of the twin", "Ratio", "Intervals"],
+    )
+    for row in tables.rows(frame):
+        loss = str(row["loss"])
+        table.rows.append(
+            [
+                tables.link(loss, f"losses/{loss}.html#time"),
+                *(tables.text(row[name]) for name in ("target", "measure", "dtype")),
+                tables.number(row["elements"], str(row["shape"])),
+                *(tables.number(row[name], words.seconds(row[name])) for name in ("median", "twin_median")),
+                tables.number(row["ratio"], words.ratio(row["ratio"])),
+                tables.text("apart" if row["apart"] else "overlap"),
+            ]
+        )
+    return table
+
+
+def spread(frame: pd.DataFrame) -> str:
+    """The noise in one line: what the ratio of equals was, mostly and at worst."""
+    if frame.empty:
+        return ""
+    apart = (frame["ratio"].where(frame["ratio"] >= 1, 1 / frame["ratio"]) - 1) * 100
+    median, most = (f"{words.number(float(value), digits=2)} %" for value in (apart.median(), apart.max()))
+    return f"over {len(frame)} cases, equals differed by {median} in the median and {most} at most"
+
+
+def bandwidth(frame: pd.DataFrame) -> Table:
+    """The memory bandwidth that the run measured, by kernel, size and threads."""
+    table = Table(
+        caption="Memory bandwidth", columns=["Kernel", "Bytes", "Threads", "Bandwidth", "95 % interval", "Samples"]
+    )
+    for row in tables.rows(frame):
+        table.rows.append(
+            [
+                tables.text(row["kernel"]),
+                tables.number(row["bytes"], words.size(row["bytes"])),
+                tables.number(row["threads"], str(row["threads"])),
+                tables.number(row["bytes_per_second"], words.rate(row["bytes_per_second"])),
+                tables.number(row["low"], words.interval(row["low"], row["high"], words.rate)),
+                tables.number(row["samples"], str(row["samples"])),
+            ]
+        )
+    return table
 
 
 def threads(environments: Iterable[Environment]) -> str:

@@ -64,8 +64,7 @@ class Matrix:
 def matrix(findings: Findings) -> Matrix:
     """The matrix of one run; every planned cell is in it."""
     cells = {
-        (str(row["loss"]), str(row["dtype"]), str(row["target"])): row
-        for row in findings.cells.to_dict("records")
+        (str(row["loss"]), str(row["dtype"]), str(row["target"])): row for row in findings.cells.to_dict("records")
     }
     dtypes = list(dict.fromkeys(dtype for _, dtype, _ in cells))
     columns = [_column(target) for target in findings.targets]
@@ -98,9 +97,9 @@ def _box(row: Mapping[str, object] | None, column: Column) -> Box:
     verdict = str(row["verdict"])
     value, gradient = row["value_max_ulp"], row["gradient_max_ulp"]
     if verdict in words.UNMEASURED:
-        reason = "" if pd.isna(row["reason"]) else str(row["reason"])  # type: ignore[call-overload]
+        reason = str(row["reason"])
         return Box(mark=words.mark(verdict), framework=column.framework, reason=reason, sort=_severity(verdict, 0.0))
-    size = max((float(one) for one in (value, gradient) if pd.notna(one)), default=0.0)  # type: ignore
+    size = max((one for one in (value, gradient) if isinstance(one, float) and one == one), default=0.0)
     return Box(
         mark=words.mark(verdict),
         framework=column.framework,
@@ -112,5 +111,4 @@ def _box(row: Mapping[str, object] | None, column: Column) -> Box:
 
 def _severity(verdict: str, ulps: float) -> str:
     """Sorts the worst verdict first and, within one, the largest error."""
-    place = len(WORST_FIRST) - WORST_FIRST.index(verdict)  # type: ignore[arg-type]
-    return f"{place + ulps / (1.0 + ulps) if ulps < float('inf') else place + 1:.9f}"
+    return f"{WORST_FIRST.index(verdict) + 1 / (1 + ulps):.9f}"  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from contextlib import AbstractContextManager
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -57,9 +58,9 @@ def series(number: int) -> tuple[str, str]:
     return _SENTINELS[f"series-{number % 8}"], MARKERS[number % len(MARKERS)]
 
 
-def style() -> mpl.RcParams:
+def style() -> AbstractContextManager[None]:
     """The settings under which figures are made and drawn, as a context."""
-    return mpl.rc_context(_STYLE)  # type: ignore[no-any-return]
+    return mpl.rc_context(_STYLE)
 
 
 def inline(figure: Figure, name: str, label: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lossbench import verdicts
@@ -23,7 +23,9 @@ MARKS: Mapping[str, Mark] = {
     mark.word: mark
     for mark in (
         Mark("●", "exact", "good", "every number is the float nearest to the exact one"),
-        Mark("✓", "faithful", "good", f"within {verdicts.FAITHFUL:g} ulp: one of the two floats around the exact number"),
+        Mark(
+            "✓", "faithful", "good", f"within {verdicts.FAITHFUL:g} ulp: a float next to the exact number"
+        ),
         Mark(
             "≈",
             "accurate",
@@ -85,9 +87,19 @@ def seconds(value: object) -> str:
     return _scaled(value, (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)))
 
 
+def interval(low: object, high: object, unit: Callable[[object], str]) -> str:
+    """Two ends, or a dash where there are none."""
+    return "–" if unit(low) == "–" else f"{unit(low)} to {unit(high)}"
+
+
 def rate(value: object) -> str:
     """Bytes per second in the unit that fits."""
     return _scaled(value, (("GB/s", 1e9), ("MB/s", 1e6), ("kB/s", 1e3), ("B/s", 1.0)))
+
+
+def size(value: object) -> str:
+    """Bytes in the unit that fits."""
+    return _scaled(value, (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)))
 
 
 def percent(value: object) -> str:

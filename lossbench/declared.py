@@ -1,0 +1,147 @@
+"""What specs declare of single points, as numbers that an answer can be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+
+import numpy as np
+
+from lossbench import inputs
+from lossbench.formula.oracle import constant
+from lossbench.loss import Divergence, Edge, Loss, Numbers
+from lossbench.ulp import Exact, exponent
+
+DIGITS = 4  # A declared decimal of at least so many digits is a rounded one; a shorter one is meant exactly.
+SLACK = 8.0  # Ulps by which another machine may differ from what was declared.
+
+
+def part(gradient: Numbers | dict[str, Numbers] | None, name: str) -> Numbers | None:
+    """What is declared of the gradient by *name*; a declaration without names is of the only one, or of all."""
+    return gradient.get(name) if isinstance(gradient, dict) else gradient
+
+
+def leaves(value: object) -> Iterator[str]:
+    """Every single number or interval, as written."""
+    if isinstance(value, list):
+        for one in value:
+            yield from leaves(one)
+    else:
+        yield str(value)
+
+
+def interval(text: str) -> tuple[float, float]:
+    """The ends of "[a, b]", or a number twice, as nearest doubles."""
+    if text.startswith("["):
+        low, up = text.strip("[] ").split(",")
+        return constant(low)[0], constant(up)[0]
+    return constant(text)[0], constant(text)[0]
+
+
+def exact(value: Numbers, like: Exact) -> Exact | None:
+    """*value* in place of the reference's numbers; None if it does not have as many entries."""
+    texts = list(leaves(value))
+    if len(texts) == 1:
+        texts *= like.high.size
+    if len(texts) != like.high.size:
+        return None
+    ends = np.array([interval(text) for text in texts]).reshape(*like.high.shape, 2)
+    lows = np.array([0.0 if text.startswith("[") else constant(text)[1] for text in texts]).reshape(like.high.shape)
+    zeros = np.zeros(like.high.shape)
+    return Exact(
+        dtype=like.dtype,
+        high=ends[..., 0],
+        low=lows,
+        radius=zeros,
+        lower=ends[..., 0],
+        upper=ends[..., 1],
+        condition=zeros,
+        size=zeros,
+        unit=like.unit,
+        terms=like.terms,
+        rows=like.rows,
+    )
+
+
+def filled(of: Exact, decided: Exact) -> Exact:
+    """*of* with the *decided* numbers where it has none."""
+    open_ = np.isnan(of.high)
+    if not open_.any():
+        return of
+    fields = ("high", "low", "radius", "lower", "upper", "condition", "size")
+    return replace(of, **{name: np.where(open_, getattr(decided, name), getattr(of, name)) for name in fields})
+
+
+def is_met(value: Numbers, got: np.ndarray, dtype: str) -> bool:
+    """Whether *got* is what was declared, to the digits in which it was written and a few ulps."""
+    texts = list(leaves(value))
+    numbers = np.asarray(got, np.float64).ravel()
+    if len(texts) == 1:
+        texts *= numbers.size
+    return len(texts) == numbers.size and all(map(_is_met, texts, numbers, [dtype] * numbers.size))
+
+
+def _is_met(text: str, got: float, dtype: str) -> bool:
+    low, up = interval(text)
+    if np.isnan(low) or np.isinf(low) or not np.isfinite(got):
+        return bool(low == got) or bool(np.isnan(low) and np.isnan(got))
+    ends = np.array([low, up])
+    slack = SLACK * np.ldexp(1.0, exponent(ends, np.zeros(2), dtype)).max() if low or up else 0.0
+    return bool(low - slack - _half_unit(text) <= got <= up + slack + _half_unit(text))
+
+
+def _half_unit(text: str) -> float:
+    """Half a unit of the last digit of a rounded decimal."""
+    try:
+        digits = Decimal(text).as_tuple()
+    except InvalidOperation:
+        return 0.0
+    if len(digits.digits) < DIGITS or not isinstance(digits.exponent, int):
+        return 0.0
+    return 0.5 * 10.0**digits.exponent
+
+
+def conventions(loss: Loss, framework: str) -> list[dict[str, Numbers]]:
+    """The points of *loss* at which *framework* may differ: none of them counts as an error of its own call."""
+    points = [edge.at for edge in loss.edges if edge.status != "required"]
+    return points + [
+        one.when for one in loss.divergences if one.framework == framework and one.kind != "defect" and one.call is None
+    ]
+
+
+def divergences_at(loss: Loss, framework: str, edge: Edge) -> list[Divergence]:
+    """What is declared of *framework*'s own call at the point of *edge*."""
+    return [
+        one
+        for one in loss.divergences
+        if one.framework == framework and one.call is None and _same(loss, one.when, edge.at)
+    ]
+
+
+def _same(loss: Loss, one: Mapping[str, Numbers], other: Mapping[str, Numbers]) -> bool:
+    """Whether two tables say the same inputs and parameters."""
+    problems = [inputs.of_point(loss, at, "float64", "none") for at in (one, other)]
+    return all(
+        len({repr(np.asarray(getattr(problem, kind)[name]).tolist()) for problem in problems}) == 1
+        for kind in ("arrays", "parameters")
+        for name in getattr(problems[0], kind)
+    )
+
+
+def conventional(
+    loss: Loss, framework: str, dtype: str, given: Mapping[str, np.ndarray], entries: np.ndarray
+) -> np.ndarray:
+    """Which of *entries*, indices of the batch *given*, stand at a point of a declared convention."""
+    found = np.zeros(len(entries), bool)
+    for at in conventions(loss, framework):
+        point = inputs.of_point(loss, at, dtype, "none")
+        wanted = point.arrays
+        if any(not np.array_equal(given[name], value) for name, value in point.parameters.items() if name in given):
+            continue
+        if any(given[name].shape[1:] != array.shape[1:] for name, array in wanted.items()):
+            continue
+        for index in range(len(next(iter(wanted.values())))):
+            hits = [given[name][entries] == array[index] for name, array in wanted.items()]
+            found |= np.logical_and.reduce([hit.reshape(len(entries), -1).all(axis=1) for hit in hits])
+    return found

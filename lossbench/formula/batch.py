@@ -1,0 +1,136 @@
+"""A batch of points: the fast straight line for the many, `point` for the few that are hard, exact sums over all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+from flint import arb, ctx
+
+from lossbench.formula import Formula
+from lossbench.formula.exact import Value
+from lossbench.formula.extended import ONE, ZERO, Number, Undecided, add, exact
+from lossbench.formula.point import Solved, solve, times
+from lossbench.formula.program import Program, program
+from lossbench.formula.rounding import double
+
+FIRST = 128  # bits of the first attempt
+_SUMS = (FIRST, 512, 2048)  # bits of the terms of a sum
+CHUNK = 4096  # points held as balls at a time
+_EXACT = 4096  # bits of the sum itself, so that only its terms are rounded
+
+Balls: TypeAlias = tuple[Any, ...]  # arb, or for a row list[arb]
+
+
+class Batch:
+    """A loss at `size` points; rows have `classes` entries."""
+
+    def __init__(
+        self,
+        formula: Formula,
+        arrays: Mapping[str, np.ndarray],
+        parameters: Mapping[str, float | int | np.ndarray],
+        sample_weight: np.ndarray | None,
+    ) -> None:
+        real = {
+            name: Fraction(float(value))
+            for name, value in parameters.items()
+            if formula.names[name] == "real" and np.isfinite(value)
+        }
+        kinds = formula.names
+        self.program = program(formula.definition, kinds, formula.differentiated, real)
+        self._divisor = program(formula.divisor, kinds, (), real)
+        self.size = len(next(iter(arrays.values())))
+        self.classes = max((array.shape[1] for array in arrays.values() if array.ndim == 2), default=0)
+        self._given = {name: np.asarray({**arrays, **parameters}[name]) for name in self.program.kinds}
+        self._shared = {name: name in parameters for name in self.program.kinds}
+        self.weights = None if sample_weight is None else [exact(float(one)) for one in sample_weight]
+        self.finite = np.ones(self.size, dtype=bool)
+        for name, array in self._given.items():
+            finite = np.isfinite(array)
+            self.finite &= finite.all() if self._shared[name] else finite.all(axis=tuple(range(1, array.ndim)))
+
+    def straight(
+        self, of: Program, start: int, stop: int, precision: int, *, with_gradient: bool
+    ) -> list[Balls | None]:
+        """What the straight line says of some points; None where it refuses."""
+        call = of.straight(precision, with_gradient=with_gradient)
+        columns = [self._column(name, start, stop) for name in of.kinds]
+        finite = self.finite[start:stop].tolist()
+        found: list[Balls | None] = []
+        kept, ctx.prec = ctx.prec, precision
+        try:
+            for ordinary, *point in zip(finite, *columns, strict=True):
+                try:
+                    found.append(call(*point, self.classes) if ordinary else None)
+                except Undecided:
+                    found.append(None)
+        finally:
+            ctx.prec = kept
+        return found
+
+    def solved(self, of: Program, index: int, value: Number, gradient: Number, *, with_gradient: bool) -> Solved:
+        """The loss at one point, times factors."""
+
+        def scaled(solved: Solved) -> Solved:
+            return solved if value is ONE and gradient is ONE else solved.scaled(value, gradient)
+
+        at = {name: self._exact(name, index) for name in of.kinds}
+        return solve(of, at, self.classes, scaled, with_gradient=with_gradient)
+
+    def weight(self, index: int) -> Number:
+        return ONE if self.weights is None else self.weights[index]
+
+    def divisor(self) -> Number:
+        """The sum of what every point adds to the divisor of the mean."""
+        return self._sum(self._divisor, FIRST, weighted=False)
+
+    def total(self) -> Number:
+        """The weighted sum of the losses, as exact as its rounding needs."""
+        total: Number = ZERO
+        for precision in _SUMS:
+            total = self._sum(self.program, precision, weighted=True)
+            if double(total)[3]:
+                break
+        return total
+
+    def _sum(self, of: Program, precision: int, *, weighted: bool) -> Number:
+        sums: Number = ZERO
+        for start in range(0, self.size, CHUNK):
+            stop = min(start + CHUNK, self.size)
+            terms: list[Number] = []
+            for index, balls in enumerate(self.straight(of, start, stop, precision, with_gradient=False), start):
+                if balls is not None and balls[0].is_finite():
+                    terms.append(balls[0])
+                else:
+                    terms.append(self.solved(of, index, ONE, ONE, with_gradient=False).value)
+            kept, ctx.prec = ctx.prec, _EXACT
+            try:
+                for index, term in enumerate(terms, start):
+                    sums = add(sums, times(self.weight(index), term) if weighted else term)
+            finally:
+                ctx.prec = kept
+        return sums
+
+    def _column(self, name: str, start: int, stop: int) -> list[object]:
+        """One variable at some points, as the straight line takes it: balls, rows of balls, or labels."""
+        array, label = self._given[name], self.program.kinds[name] == "label"
+        if self._shared[name]:
+            shared = array.tolist()
+            return [_balls(shared, label)] * (stop - start)
+        return [_balls(one, label) for one in array[start:stop].tolist()]
+
+    def _exact(self, name: str, index: int) -> Value:
+        array = self._given[name]
+        value = (array if self._shared[name] else array[index]).tolist()
+        if self.program.kinds[name] == "label":
+            return int(value)
+        return [exact(float(one)) for one in value] if isinstance(value, list) else exact(float(value))
+
+
+def _balls(value: float | list[float], label: bool) -> object:
+    if label:
+        return value
+    return [arb(one) for one in value] if isinstance(value, list) else arb(value)

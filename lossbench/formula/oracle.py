@@ -1,0 +1,231 @@
+"""The certified oracle: the value and gradient of a loss, proved to the last bit, with its subdifferential at kinks.
+
+Arb evaluates the definition at the exact numbers that the inputs are, with as many bits as the rounding needs.
+Parameters are put in before differentiating, so a smoothing of 0 or a gamma of 0 vanishes as it does on paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from flint import arb, ctx, fmpq
+
+from lossbench.formula import Formula, Graph
+from lossbench.formula.batch import CHUNK, FIRST, Balls, Batch
+from lossbench.formula.extended import INF, NAN, ONE, ZERO, Number, add, ball, div, mul
+from lossbench.formula.limits import common
+from lossbench.formula.parse import parse
+from lossbench.formula.point import solve, times
+from lossbench.formula.program import program
+from lossbench.formula.rounding import double, doubles, narrowed
+
+__all__ = ["Certified", "Enclosure", "certify", "constant", "rounded"]
+
+_INFINITE = {"inf": np.inf, "-inf": -np.inf, "nan": np.nan}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enclosure:
+    """Exact numbers, each as floats; all arrays are float64 and have the shape of the output.
+
+    Attributes:
+        high: The nearest double; inf, -inf or nan (undefined) where the number is so. At a kink the centre of the
+            subdifferential.
+        low: What remains, rounded; high + low is the number to about 106 bits.
+        radius: The number is proved to lie in high + low +- radius; inf where 16384 bits do not tell anything.
+        lower, upper: The ends of the subdifferential, rounded; both are `high` where the function is smooth.
+    """
+
+    high: np.ndarray
+    low: np.ndarray
+    radius: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """What a loss is at given inputs.
+
+    Attributes:
+        value: Shape (n,), or () when reduced.
+        gradient: By each differentiated input, in its shape; empty when not asked for.
+        vertices: By each differentiated input, for each element or row at a kink: gradients whose hull is the
+            subdifferential there, shape (vertices,) or (vertices, classes). One row of every input belongs together.
+    """
+
+    value: Enclosure
+    gradient: dict[str, Enclosure]
+    vertices: dict[str, dict[int, np.ndarray]]
+
+
+def certify(
+    formula: Formula,
+    arrays: Mapping[str, np.ndarray],
+    parameters: Mapping[str, float | int | np.ndarray],
+    *,
+    reduction: str = "none",
+    sample_weight: np.ndarray | None = None,
+    gradient: bool = True,
+) -> Certified:
+    """Value and gradient of a batch, certified.
+
+    The arithmetic is that of the extended reals: log(0) is -inf, exp(-inf) is 0. Where it ends in nan although no
+    input is NaN, the function's limit counts if it has one: see `limits`. NaN inputs that matter give nan, for the
+    gradient too; a branch that is not taken does not matter. The mean of no elements is nan, like 0/0.
+
+    Args:
+        arrays: Each input: shape (n,), (n, classes), or integer labels (n,).
+        parameters: Of every parameter: a number, an array (classes,) or an integer label.
+        reduction: "none", "mean" or "sum"; the gradient is that of the sum of the output.
+        sample_weight: Shape (n,); multiplies each loss.
+        gradient: Whether gradients are wanted.
+    """
+    kept, ctx.prec = ctx.prec, FIRST
+    try:
+        return _certified(Batch(formula, arrays, parameters, sample_weight), reduction, gradient)
+    finally:
+        ctx.prec = kept
+
+
+def _certified(batch: Batch, reduction: str, gradient: bool) -> Certified:
+    factor: Number = ONE
+    total: Number = ZERO
+    if reduction != "none":
+        total = batch.total()
+    if reduction == "mean":
+        divisor = batch.divisor()
+        factor = NAN if divisor == 0 else div(ONE, divisor)
+        total = _mean(total, divisor)
+    found = _Found(batch)
+    if gradient or reduction == "none":
+        for start in range(0, batch.size, CHUNK):
+            found.add(start, factor, with_gradient=gradient)
+    value = found.value() if reduction == "none" else _one(total)
+    return Certified(value=value, gradient=found.gradients() if gradient else {}, vertices=found.vertices)
+
+
+def constant(text: str) -> tuple[float, float]:
+    """The value of a constant expression, such as `log(2)`, `1/2` or `-inf`: its nearest double and what remains.
+
+    Raises:
+        SpecError: The text is not in the formula language, or names something.
+    """
+    text = text.strip()
+    if text in _INFINITE:
+        return _INFINITE[text], 0.0
+    graph = Graph()
+    root = parse(text, {}, graph, where=repr(text))
+    alone = program(root, {}, (), {})
+    high, low, _, _ = double(solve(alone, {}, 0, lambda solved: solved, with_gradient=False).value)
+    return high, low
+
+
+def rounded(enclosure: Enclosure, dtype: str) -> np.ndarray:
+    """The certified numbers rounded once to *dtype*: a float64 array for float64, else a float32 array."""
+    return narrowed(enclosure.high, enclosure.low, dtype)
+
+
+class _Found:
+    """The floats of a batch, filled chunk by chunk."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.names = batch.program.differentiated
+        self.widths = [batch.classes if batch.program.kinds[name] == "row" else 1 for name in self.names]
+        self.floats = np.zeros((5, batch.size, 1 + sum(self.widths)))  # high, low, radius, lower, upper
+        self.vertices: dict[str, dict[int, np.ndarray]] = {name: {} for name in self.names}
+
+    def add(self, start: int, factor: Number, *, with_gradient: bool) -> None:
+        """Fill the points from *start* on; the gradients times *factor*."""
+        batch = self.batch
+        stop = min(start + CHUNK, batch.size)
+        width = self.floats.shape[2] if with_gradient else 1
+        found = batch.straight(batch.program, start, stop, FIRST, with_gradient=with_gradient)
+        flat: list[arb] = []
+        for index, balls in enumerate(found, start):
+            flat += [_NOTHING] * width if balls is None else self._scaled(balls, index, factor)
+        many = doubles(flat)
+        shape = (stop - start, width)
+        at = self.floats[:, start:stop, :width]
+        at[:] = np.stack([many.high, many.low, many.radius, many.high, many.high]).reshape(5, *shape)
+        for index in np.flatnonzero(~many.decided.reshape(shape).all(axis=1)).tolist():
+            self._solve(start + index, factor, with_gradient)
+
+    def _scaled(self, balls: Balls, index: int, factor: Number) -> list[arb]:
+        flat: list[arb] = []
+        for one in balls:
+            flat += one if isinstance(one, list) else [one]
+        if self.batch.weights is None and factor is ONE:
+            return flat
+        weight = self.batch.weight(index)
+        scale = mul(weight, factor)
+        if weight == 0 or type(scale) is float:
+            return [_NOTHING] * len(flat)
+        value, by = ball(weight), ball(scale)
+        return [flat[0] * value, *(one * by for one in flat[1:])]
+
+    def _solve(self, index: int, factor: Number, with_gradient: bool) -> None:
+        weight = self.batch.weight(index)
+        solved = self.batch.solved(
+            self.batch.program, index, weight, times(weight, factor), with_gradient=with_gradient
+        )
+        self.floats[:, index, 0] = _five([solved.value])
+        if not solved.sides:
+            return
+        for column, numbers in enumerate(zip(*solved.sides, strict=True), 1):
+            self.floats[:, index, column] = _five(numbers)
+        if len(solved.sides) > 1:
+            hull = np.array([[double(number)[0] for number in side] for side in solved.sides])
+            for name, columns in self._columns():
+                self.vertices[name][index] = hull[:, columns] if hull.shape[1] > 1 else hull[:, 0]
+
+    def value(self) -> Enclosure:
+        return _enclosure(self.floats[:, :, 0])
+
+    def gradients(self) -> dict[str, Enclosure]:
+        rows = {name: self.batch.program.kinds[name] == "row" for name in self.names}
+        return {
+            name: _enclosure(self.floats[:, :, 1:][:, :, columns if rows[name] else columns.start])
+            for name, columns in self._columns()
+        }
+
+    def _columns(self) -> Iterator[tuple[str, slice]]:
+        start = 0
+        for name, width in zip(self.names, self.widths, strict=True):
+            yield name, slice(start, start + width)
+            start += width
+
+
+def _five(numbers: Sequence[Number]) -> tuple[float, float, float, float, float]:
+    """high, low, radius, lower, upper of the hull of *numbers*, which are the same number where smooth."""
+    if len(numbers) == 1 or any(type(number) is float for number in numbers):
+        high, low, radius, _ = double(common(numbers))
+        return high, low, radius, high, high
+    total: Number = ZERO
+    for number in numbers:
+        total = add(total, number)
+    high, low, radius, _ = double(div(total, fmpq(len(numbers))))
+    ends = [double(number)[0] for number in numbers]
+    return high, low, radius, min(ends), max(ends)
+
+
+def _mean(total: Number, divisor: Number) -> Number:
+    """The quotient, whose divisor is never negative: 0/0 is nan, and more than 0 over 0 is infinite."""
+    if divisor == 0 and total != 0:
+        return mul(INF, total)
+    return div(total, divisor)
+
+
+def _one(number: Number) -> Enclosure:
+    return _enclosure(np.array(_five([number])))
+
+
+def _enclosure(five: np.ndarray) -> Enclosure:
+    high, low, radius, lower, upper = (np.array(one) for one in five)
+    return Enclosure(high=high, low=low, radius=radius, lower=lower, upper=upper)
+
+
+_NOTHING = arb("nan")

@@ -1,0 +1,339 @@
+"""Scheduled nodes as the statements of a Numba function, one line for each."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from lossbench.formula.graph import ELEMENTARY, Kind, Node, is_row, number_of, topological
+from lossbench.formula.schedule import Group, Scope, schedule
+
+EXPENSIVE = {*ELEMENTARY} - {"abs", "sign", "sqrt"} | {"xlogy", "power_slope", "pow", "exp_difference"}
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+_CALLS = {name: name for name in ELEMENTARY} | {"max": "maximum", "min": "minimum"}
+_CALLS |= {name: name for name in ("xlogy", "power_slope", "exp_difference", "nan_of")}
+_INFINITY = {"row_max": "-inf", "argmax": "-inf", "row_min": "inf"}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in the program a statement stands.
+
+    Attributes:
+        known: The names of nodes already computed, and the place in `kept` of rows.
+        decided: The conditions whose branch this is.
+        index: The class looked at, or None where the place is outside of loops over them.
+    """
+
+    indent: int
+    known: MutableMapping[Node, str]
+    decided: Mapping[Node, bool]
+    index: str | None = None
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.known, self.decided, self.index is not None)
+
+    def inside(self, decided: Mapping[Node, bool] | None = None, index: str | None = None) -> _Place:
+        """One level deeper; what is computed there is not known outside."""
+        known = ChainMap({}, self.known)
+        return _Place(self.indent + 1, known, {**self.decided, **(decided or {})}, index or self.index)
+
+
+@dataclass
+class Writer:
+    """Writes functions that share one table of constants."""
+
+    dtype: str
+    constants: dict[str, str] = field(default_factory=dict)  # text of the number -> name
+    lines: list[str] = field(default_factory=list)
+    count: int = 0
+    rows: int = 0  # how many rows `kept` holds
+
+    def body(
+        self,
+        inputs: Mapping[str, tuple[str, Kind]],
+        parameters: Mapping[str, tuple[str, Kind]],
+        loss: Node,
+        factor: Node,
+        stores: list[Node],
+        scalars: list[tuple[str, Node]],
+        classes: str | None,
+    ) -> str:
+        """The statements after the first line of a function.
+
+        Args:
+            inputs, parameters: By their identifiers in the text.
+            loss: The value.
+            factor: The variable that gradients are multiplied by.
+            stores: Row gradients, each a "store" node that names its array.
+            scalars: Arrays for gradients by a number for each element or row, and these.
+            classes: What says the number of classes, or None.
+        """
+        self.lines, self.rows = [], 0
+        outside = _Place(1, {}, {})
+        targets = [loss, *stores, *(node for _, node in scalars)]
+        nodes = list(topological(*targets))
+        variables = {node.value: node for node in nodes if node.op == "variable"}
+        if classes is not None:
+            self._line(outside, f"classes = {classes}")
+            self._line(outside, "size = real(classes)")
+        for identifier, (name, _) in parameters.items():
+            if name in variables:
+                outside.known[variables[name]] = identifier
+        fixed = _fixed(nodes, {name for name, _ in parameters.values()})
+        self._compute(fixed, outside)
+        self._line(outside, "total = wide(0)")
+        self._line(outside, "for i in range(number):")
+        inside = outside.inside()
+        for identifier, (name, kind) in inputs.items():
+            if name in variables and kind == "row":
+                inside.known[variables[name]] = f"{identifier}[i, ?]"
+            elif name in variables:
+                self._assign(variables[name], f"{identifier}[i]", inside)
+        self._line(inside, f"w = weight[i] if weighted else {self._constant(Fraction(1))}")
+        if stores or scalars:
+            inside.known[factor] = "factor"
+            self._line(inside, "factor = scale*w")
+        self._compute(targets, inside)
+        for array, node in scalars:
+            self._line(inside, f"{array}[i] = {self._name(node, inside)}")
+        self._line(inside, f"loss = w*{self._name(loss, inside)}")
+        self._line(inside, "if write:")
+        self._line(inside.inside(), "values[i] = loss")
+        self._line(inside, "total = accumulated(total, wide(loss))")
+        self._line(outside, "return total")
+        if self.rows:
+            self.lines.insert(2, f"    kept = empty(({self.rows}, classes), real)")
+        return "\n".join(self.lines)
+
+    def _compute(self, targets: Iterable[Node], place: _Place) -> None:
+        steps = schedule(targets, place.scope)
+        keep = self._shared([group for _, group in steps if group and group.condition is None], place)
+        for nodes, group in steps:
+            for node in nodes:
+                self._single(node, place)
+            if group and group.condition is None:
+                self._loop(group, keep, place)
+            elif group:
+                self._choice(group, place)
+
+    def _single(self, node: Node, place: _Place) -> None:
+        if node.op != "pick":
+            self._assign(node, self._expression(node, place), place)
+            return
+        row, label = place.scope.resolved(node.args[0]), self._name(node.args[1], place)
+        name = self._new(node, place)
+        self._line(place, f"if 0 <= {label} < classes:")
+        inside = place.inside(index=label)
+        self._compute([row], inside)
+        self._line(inside, f"{name} = {self._name(row, inside)}")
+        self._line(place, "else:")
+        self._line(inside, f"{name} = {self._constant(Fraction(0))}")
+
+    def _choice(self, group: Group, place: _Place) -> None:
+        condition = group.condition
+        assert condition is not None
+        names = [self._new(node, place) for node in group.members]
+        self._line(place, f"if {self._name(condition, place)}:")
+        for taken in (True, False):
+            if not taken:
+                self._line(place, "else:")
+            branches = [place.scope.resolved(node.args[1 if taken else 2]) for node in group.members]
+            inside = place.inside({condition: taken})
+            self._compute(branches, inside)
+            for name, branch in zip(names, branches, strict=True):
+                self._line(inside, f"{name} = {self._name(branch, inside)}")
+
+    def _loop(self, group: Group, keep: list[Node], place: _Place) -> None:
+        rows = [place.scope.resolved(node.args[0]) for node in group.members]
+        kept = [node for node in keep if node not in place.known and node in _entries(rows, place)]
+        exact = self.dtype == "float64" and any(node.op in EXPENSIVE for node in _entries(rows, place))
+        sums: list[tuple[str, ...]] = []
+        for node in group.members:
+            name = self._new(node, place) if node.op != "store" else ""
+            sums.append(self._begin(node, name, exact, place))
+        self._line(place, "for j in range(classes):")
+        inside = place.inside(index="j")
+        self._compute([*kept, *rows], inside)
+        for node in kept:
+            self._line(inside, f"kept[{self.rows}, j] = {self._name(node, inside)}")
+            place.known[node] = f"kept[{self.rows}, ?]"
+            self.rows += 1
+        for node, row, names in zip(group.members, rows, sums, strict=True):
+            self._step(node, self._name(row, inside), names, inside)
+        for node, names in zip(group.members, sums, strict=True):
+            self._finish(node, names, place)
+
+    def _begin(self, node: Node, name: str, exact: bool, place: _Place) -> tuple[str, ...]:
+        """The variables in which a reduction is built up, made."""
+        match node.op:
+            case "store":
+                return ()
+            case "row_sum":
+                names: tuple[str, ...] = (name, f"{name}_total", *([f"{name}_error"] if exact else []))
+            case "norm":
+                names = (name, f"{name}_plain", f"{name}_large", f"{name}_little")
+            case "argmax":
+                names = (name, f"{name}_largest")
+                self._line(place, f"{name} = 0")
+                self._line(place, f"{name}_largest = {self._constant('-inf')}")
+                return names
+            case _:
+                self._line(place, f"{name} = {self._constant(_INFINITY[node.op])}")
+                return (name,)
+        for variable in names[1:]:
+            self._line(place, f"{variable} = wide(0)")
+        return names
+
+    def _step(self, node: Node, entry: str, names: tuple[str, ...], place: _Place) -> None:
+        match node.op:
+            case "store":
+                self._line(place, f"{node.value}[i, {place.index}] = {entry}")
+            case "row_sum" if len(names) == 3:
+                variables = ", ".join(names[1:])
+                self._line(place, f"{variables} = compensated({variables}, {entry})")
+            case "row_sum":
+                self._line(place, f"{names[1]} = accumulated({names[1]}, wide({entry}))")
+            case "norm":
+                variables = ", ".join(names[1:])
+                self._line(place, f"{variables} = squares({variables}, wide({entry}))")
+            case "argmax":
+                name, largest = names
+                self._line(place, f"if {entry} > {largest} or {entry} != {entry}:")
+                self._line(place.inside(), f"{name} = {place.index}")
+                self._line(place.inside(), f"{largest} = {entry}")
+            case _:
+                function = "maximum" if node.op == "row_max" else "minimum"
+                self._line(place, f"{names[0]} = {function}({names[0]}, {entry})")
+
+    def _finish(self, node: Node, names: tuple[str, ...], place: _Place) -> None:
+        if node.op == "row_sum":
+            total = f"completed({names[1]}, {names[2]})" if len(names) == 3 else names[1]
+            self._line(place, f"{names[0]} = real({total})")
+        elif node.op == "norm":
+            self._line(place, f"{names[0]} = real(root({', '.join(names[1:])}))")
+
+    def _expression(self, node: Node, place: _Place) -> str:
+        args = [self._name(arg, place) for arg in node.args]
+        op = node.op
+        if op in _INFIX:
+            labels = any(arg.kind == "label" for arg in node.args)
+            if labels:
+                args = [self._label(arg, text) for arg, text in zip(node.args, args, strict=True)]
+            return f"{args[0]} {_INFIX[op]} {args[1]}"
+        match op:
+            case "neg":
+                return f"-{args[0]}"
+            case "abs":
+                return f"abs({args[0]})"
+            case "and" | "or":
+                return f"{args[0]} {op} {args[1]}"
+            case "not":
+                return f"not {args[0]}"
+            case "at":
+                return f"{place.index} == {args[0]}"
+            case "onehot":
+                return f"{self._constant(Fraction(1))} if {place.index} == {args[0]} else {self._constant(Fraction(0))}"
+            case "pow":
+                return self._power(node, *args)
+        return f"{_CALLS[op]}({', '.join(args)})"
+
+    def _power(self, node: Node, base: str, exponent: str) -> str:
+        n = number_of(node.args[1])
+        if n == Fraction(1, 2):
+            return f"sqrt({base})"
+        if n is not None and n.denominator == 1 and 2 <= n <= 4:
+            return "*".join([base] * int(n)) if n < 4 else f"({base}*{base})*({base}*{base})"
+        if n == -1:
+            return f"{self._constant(Fraction(1))}/{base}"
+        return f"power({base}, {exponent})"
+
+    def _label(self, node: Node, text: str) -> str:
+        value = number_of(node)
+        return str(value) if value is not None and value.denominator == 1 else text
+
+    def _name(self, node: Node, place: _Place) -> str:
+        node = place.scope.resolved(node)
+        value = number_of(node)
+        if value is not None:
+            return self._constant(value)
+        if node.op == "size":
+            return "size"
+        name = place.known[node]
+        if node.op == "variable" and node.kind == "row" and "?" not in name:
+            return f"{name}[{place.index}]"
+        return name.replace("?", str(place.index))
+
+    def _constant(self, value: Fraction | str) -> str:
+        """The name of the number, rounded to the kernel's dtype."""
+        if isinstance(value, Fraction):
+            with np.errstate(over="ignore"):
+                text = repr(float(np.dtype(self.dtype).type(_nearest(value))))
+        else:
+            text = value
+        if text.endswith("inf"):
+            text = f'"{text}"'
+        return self.constants.setdefault(text, f"c{len(self.constants)}")
+
+    def _shared(self, loops: list[Group], place: _Place) -> list[Node]:
+        """The expensive rows that several of *loops* need, inner ones first."""
+        needed: set[Node] = set()
+        shared: dict[Node, None] = {}
+        for group in loops:
+            rows = [place.scope.resolved(node.args[0]) for node in group.members]
+            mine = [node for node in _entries(rows, place, stop=needed) if node.op in EXPENSIVE]
+            shared.update(dict.fromkeys(node for node in mine if node in needed))
+            needed.update(mine)
+        return list(shared)
+
+    def _assign(self, node: Node, text: str, place: _Place) -> None:
+        self._line(place, f"{self._new(node, place)} = {text}")
+
+    def _new(self, node: Node, place: _Place) -> str:
+        self.count += 1
+        name = f"t{self.count}"
+        place.known[node] = name
+        return name
+
+    def _line(self, place: _Place, text: str) -> None:
+        self.lines.append("    " * place.indent + text)
+
+
+def _entries(rows: Iterable[Node], place: _Place, stop: Iterable[Node] = ()) -> list[Node]:
+    """The nodes that entries of *rows* are made of, arguments first; those of *stop* too, but not beyond."""
+    found: dict[Node, None] = {}
+    stop = set(stop)
+    stack = [(row, False) for row in rows]
+    while stack:
+        node, expanded = stack.pop()
+        node = place.scope.resolved(node)
+        if node in found or not is_row(node) or node in place.known:
+            continue
+        if expanded or node in stop:
+            found[node] = None
+        else:
+            stack.append((node, True))
+            stack.extend((arg, False) for arg in node.args)
+    return list(found)
+
+
+def _fixed(nodes: Iterable[Node], parameters: set[str]) -> list[Node]:
+    """What depends on parameters alone: computed once, before the first element."""
+    fixed: dict[Node, None] = {}
+    for node in nodes:
+        own = node.op in ("number", "size") or (node.op == "variable" and node.value in parameters)
+        if own or (node.args and node.op != "store" and all(arg in fixed for arg in node.args)):
+            fixed[node] = None
+    return [node for node in fixed if node.args and not is_row(node)]
+
+
+def _nearest(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")

@@ -1,0 +1,290 @@
+"""What the page of one loss says: what it is, each framework's call and answers, its errors and its times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from lossbench import shown
+from lossbench.formula import typeset
+from lossbench.formula.mathml import mathml_of
+from lossbench.loss import Loss
+from lossbench.report import charts, index, tables, words
+from lossbench.report.findings import Findings
+from lossbench.report.tables import Cell, Table
+from lossbench.verdicts import WORST_FIRST
+
+_DOMAINS = {
+    "real": "any number",
+    "positive": "positive",
+    "nonnegative": "at least 0",
+    "nonzero": "not 0",
+    "unit": "from 0 to 1",
+    "sign": "−1 or 1",
+    "count": "0, 1, 2, …",
+    "simplex": "probabilities that sum to 1",
+    "log_simplex": "logarithms of probabilities",
+    "onehot": "one 1 among zeros",
+    "class": "0 … C − 1",
+}
+_KINDS = {"real": "number", "row": "one number per class", "label": "class index"}
+_PROPERTIES = {
+    "convex": "convex in the predictions",
+    "nonnegative": "never negative",
+    "even": "the same when every input changes its sign",
+    "symmetric": "the same when prediction and target change places",
+    "zero_at_fit": "0 where the prediction equals the target",
+    "shift_invariant": "the same when a constant is added to a whole row of predictions",
+    "scale_invariant": "the same when a row of predictions is multiplied by a positive number",
+}
+_RANGES = 8  # rows of the table behind the picture of errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A drawing and its caption."""
+
+    svg: str
+    title: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symbol:
+    """An input or parameter."""
+
+    mathml: str
+    name: str
+    role: str
+    kind: str
+    domain: str
+    default: str
+    meaning: str
+
+
+def symbols(loss: Loss) -> list[Symbol]:
+    """What the letters of the formula mean."""
+    inputs = [
+        Symbol(
+            mathml=mathml_of(one.symbol),
+            name=name,
+            role="input, differentiated" if one.grad else "input",
+            kind=_KINDS[one.kind],
+            domain=_DOMAINS[one.domain],
+            default="",
+            meaning=one.meaning,
+        )
+        for name, one in loss.inputs.items()
+    ]
+    parameters = [
+        Symbol(
+            mathml=mathml_of(one.symbol),
+            name=name,
+            role="parameter",
+            kind=_KINDS[one.kind],
+            domain=one.domain or "any",
+            default=", ".join(map(str, one.default)) if isinstance(one.default, list) else str(one.default),
+            meaning=one.meaning,
+        )
+        for name, one in loss.parameters.items()
+    ]
+    return inputs + parameters
+
+
+def properties(loss: Loss) -> list[tuple[str, bool]]:
+    """Each claimed property in words, and whether it holds."""
+    claims = ((said, getattr(loss.properties, name)) for name, said in _PROPERTIES.items())
+    return [(said, holds) for said, holds in claims if holds is not None]
+
+
+def formula(loss: Loss) -> str:
+    """The definition as MathML."""
+    return typeset.mathml(loss)
+
+
+def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
+    """One row for each target and dtype: the verdict, and the worst of its drawn cases in value and gradient."""
+    table = Table(
+        caption="Accuracy",
+        columns=[
+            "Target", "Dtype", "Verdict", "Of", "Median ulp", "99 % ulp", "Max ulp",
+            "Conditioned", "Normwise", "Mismatches", "Worst input",
+        ],
+    )  # fmt: skip
+    drawn = jobs[(jobs["points"] == "domain") & jobs["own_call"]]
+    for cell in tables.rows(cells):
+        part = drawn[(drawn["target"] == cell["target"]) & (drawn["dtype"] == cell["dtype"])]
+        word = str(cell["verdict"])
+        for what in ("value", "gradient"):
+            worst = {name: part[f"{what}_{name}"].max() for name in ("median_ulp", "p99_ulp")}
+            worst |= {name: cell[f"{what}_{name}"] for name in ("max_ulp", "conditioned", "normwise")}
+            mismatches = int(part[[f"{what}_{kind}" for kind in ("nan", "inf", "finite")]].to_numpy().sum())
+            table.rows.append(
+                [
+                    tables.text(cell["target"]),
+                    tables.text(cell["dtype"]),
+                    tables.verdict(word, WORST_FIRST, tables.said(cell["reason"]) if what == "value" else ""),
+                    tables.text(what),
+                    *(tables.number(ulps, words.ulps(ulps)) for ulps in worst.values()),
+                    tables.number(mismatches, str(mismatches)),
+                    tables.code(cell[f"{what}_worst"]),
+                ]
+            )
+    return table
+
+
+def cases(jobs: pd.DataFrame) -> Table:
+    """One row for each case over the domain and target."""
+    table = Table(
+        caption="Every case",
+        columns=[
+            "Target", "Dtype", "Shape", "Reduction", "Weighted", "Parameters", "Verdict",
+            "Value, max ulp", "Gradient, max ulp", "Record",
+        ],
+    )  # fmt: skip
+    for row in tables.rows(jobs[jobs["points"] == "domain"]):
+        table.rows.append(
+            [
+                *(tables.text(row[name]) for name in ("target", "dtype", "shape", "reduction")),
+                tables.text("yes" if row["weighted"] else "no"),
+                tables.code(row["parameters"] or "default"),
+                tables.verdict(str(row["verdict"]), WORST_FIRST, tables.said(row["reason"])),
+                *(tables.number(row[name], words.ulps(row[name])) for name in ("value_max_ulp", "gradient_max_ulp")),
+                tables.code(row["job"]),
+            ]
+        )
+    return table
+
+
+def edges(frame: pd.DataFrame, targets: Sequence[str]) -> Table:
+    """One row for each edge: what must come out, and what each target answered."""
+    table = Table(caption="Edges", columns=["At", "Must be", "Exact", *targets, "Why"])
+    for _, group in frame.groupby(["index", "dtype"], sort=True):
+        rows = tables.rows(group)
+        first, answers = rows[0], {str(row["target"]): row for row in rows}
+        exact = next((row for row in rows if tables.said(row["exact_value"])), first)
+        table.rows.append(
+            [
+                Cell(text=str(first["at"]), shown="code", lines=_how(first)),
+                index.answer(first["declared_value"], first["declared_gradient"]),
+                index.answer(exact["exact_value"], exact["exact_gradient"]),
+                *(_answered(answers.get(target)) for target in targets),
+                tables.text(first["why"], "" if first["status"] == "required" else str(first["status"])),
+            ]
+        )
+    return table
+
+
+def _how(row: Mapping[str, object]) -> list[str]:
+    reduction = "" if row["reduction"] == "none" else f", {row['reduction']}"
+    return [f"{row['dtype']}{reduction}"]
+
+
+def _answered(row: Mapping[str, object] | None) -> Cell:
+    if row is None:
+        return Cell()
+    found = tables.verdict(str(row["result"]), WORST_FIRST)
+    got = index.answer(row["got_value"] or row["reason"], row["got_gradient"])
+    return Cell(text=got.text, shown="code", mark=found.mark, sort=found.sort, lines=got.lines)
+
+
+def errors(findings: Findings, loss: Loss, dtype: str) -> tuple[list[Picture], Table]:
+    """Error against input for each target, and the same as a table of the largest errors over ranges of the input."""
+    frames = {target: findings.points(loss.name, target, dtype) for target in findings.targets}
+    frames = {target: frame for target, frame in frames.items() if len(frame)}
+    table = Table(caption="Largest error by range of the input, in ulps: value, gradient", columns=["From", "To"])
+    if not frames:
+        return [], table
+    every = pd.concat(list(frames.values()))
+    scale = charts.Scale.of(every["x"].to_numpy(float))
+    finite = every[["value_ulp", "gradient_ulp"]].to_numpy(float)
+    top = max(float(np.max(finite, where=np.isfinite(finite), initial=0.0)), 3.0) * 2
+    pictures = [
+        Picture(
+            svg=charts.errors(
+                frame, scale, top, f"errors-{number}", f"error of {target} in {dtype} against the input, in ulps"
+            ),
+            title=target,
+            notes=_worst(frame, dtype),
+        )
+        for number, (target, frame) in enumerate(frames.items())
+    ]
+    x = every["x"].to_numpy(float)
+    bounds = np.unique(np.quantile(x[np.isfinite(x)], np.linspace(0, 1, _RANGES + 1)))
+    table = Table(caption=table.caption, columns=["From", "To", *frames])
+    for low, high in pairwise(bounds.tolist()):
+        row = [tables.number(bound, words.number(bound)) for bound in (low, high)]
+        for frame in frames.values():
+            part = frame[(frame["x"] >= low) & (frame["x"] <= high)]
+            value, gradient = (float(part[f"{what}_ulp"].max()) for what in ("value", "gradient"))
+            row.append(tables.number(value, f"{words.ulps(value)}, {words.ulps(gradient)}"))
+        table.rows.append(row)
+    return pictures, table
+
+
+def _worst(frame: pd.DataFrame, dtype: str) -> list[str]:
+    notes = []
+    inputs = [name for name in frame if name not in ("x", "value_ulp", "gradient_ulp", "exact")]
+    for what in ("value", "gradient"):
+        ulps = frame[f"{what}_ulp"]
+        mismatches = int(np.isinf(ulps).sum())
+        if ulps.notna().any():
+            at = frame.loc[ulps.idxmax()]
+            where = ", ".join(f"{name} = {shown.number(at[name], dtype)}" for name in inputs)
+            where = where or f"a row with {shown.number(at['x'], dtype)}"
+            size = "not of the right kind" if mismatches else f"{words.ulps(float(ulps.max()))} ulp"
+            notes.append(f"{what}: worst {size}, at {where}" + (f"; {mismatches} such" if mismatches > 1 else ""))
+    return notes
+
+
+def times(findings: Findings, frame: pd.DataFrame, loss: Loss) -> list[Picture]:
+    """Time against size, one picture for each measure and dtype."""
+    measured = frame[frame["median"].notna()]
+    pictures = []
+    for (dtype, measure), rows in measured.groupby(["dtype", "measure"], sort=False):
+        known = rows[rows["bandwidth_fraction"].notna()]
+        limit = dict(zip(known["elements"].astype(float), known["median"] * known["bandwidth_fraction"], strict=True))
+        title = "value" if measure == "forward" else "value and gradient"
+        label = f"seconds of {loss.name}, {title}, {dtype}, against the number of elements"
+        picture = charts.times(rows, findings.targets, limit, f"times-{dtype}-{measure}", label)
+        pictures.append(Picture(svg=picture, title=f"{title}, {dtype}"))
+    return pictures
+
+
+def timings(frame: pd.DataFrame) -> Table:
+    """Every timed case: the median with its interval, beside the fastest and the memory bandwidth."""
+    table = Table(
+        caption="Times",
+        columns=[
+            "Target", "Measure", "Dtype", "Shape", "Median", "95 % interval", "To the fastest",
+            "Bytes per second", "Of the bandwidth", "Samples", "First call",
+        ],
+    )  # fmt: skip
+    for row in tables.rows(frame):
+        if row["verdict"]:
+            refused = Cell(mark=words.mark(str(row["verdict"])), lines=[str(row["reason"])])
+            table.rows.append([*_case(row), refused, *[Cell()] * 6])
+            continue
+        table.rows.append(
+            [
+                *_case(row),
+                tables.number(row["median"], words.seconds(row["median"])),
+                tables.number(row["low"], words.interval(row["low"], row["high"], words.seconds)),
+                tables.number(row["ratio"], words.ratio(row["ratio"])),
+                tables.number(row["bytes_per_second"], words.rate(row["bytes_per_second"])),
+                tables.number(row["bandwidth_fraction"], words.percent(row["bandwidth_fraction"])),
+                tables.number(row["samples"], words.number(row["samples"])),
+                tables.number(row["first_call"], words.seconds(row["first_call"])),
+            ]
+        )
+    return table
+
+
+def _case(row: Mapping[str, object]) -> list[Cell]:
+    measure = "value" if row["measure"] == "forward" else "value and gradient"
+    shape = tables.number(row["elements"], tables.said(row["shape"]))
+    return [tables.text(row["target"]), tables.text(measure), tables.text(row["dtype"]), shape]

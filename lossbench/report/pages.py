@@ -1,0 +1,132 @@
+"""Findings to files: the templates filled, the static files copied."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from lossbench import __version__
+from lossbench.loss import Loss
+from lossbench.records import Died, Output, Record, Refusal, Timing
+from lossbench.report import index, one, words
+from lossbench.report import matrix as matrices
+from lossbench.report.findings import Findings
+from lossbench.report.matrix import Matrix
+from lossbench.report.svg import MARKERS
+
+STATIC = Path(__file__).parent / "static"
+
+
+def write(findings: Findings) -> Path:
+    """Write every page into the run's folder; what a former report left there is replaced.
+
+    Returns:
+        The index.
+    """
+    folder = findings.path
+    for name in ("static", "losses"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.copytree(STATIC, folder / "static")
+    (folder / "losses").mkdir(parents=True)
+    templates = _templates(findings)
+    matrix = matrices.matrix(findings)
+    page = folder / "index.html"
+    page.write_text(templates.get_template("index.html.j2").render(_index(findings, matrix)), encoding="utf-8")
+    names = sorted(findings.losses)
+    records = _by_loss(findings.records)
+    for place, name in enumerate(names):
+        around = {
+            "before": names[place - 1] if place else None,
+            "after": names[place + 1] if place + 1 < len(names) else None,
+        }
+        text = templates.get_template("loss.html.j2").render(_loss(findings, findings.losses[name]) | around)
+        (folder / "losses" / f"{name}.html").write_text(text, encoding="utf-8")
+        (folder / "losses" / f"{name}.json").write_bytes(_listed(records.get(name, [])))
+    return page
+
+
+def _templates(findings: Findings) -> Environment:
+    templates = Environment(
+        loader=PackageLoader("lossbench.report"),
+        autoescape=select_autoescape(["html.j2"], default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.globals.update(
+        run=findings.path.name,
+        created=findings.created,
+        version=__version__,
+        targets=findings.targets,
+        marks=words.MARKS,
+        proofs=words.PROOFS,
+        glyphs=dict(zip(MARKERS, "●■◆▲▼✚✖★", strict=True)),
+        markers=MARKERS,
+        anchor=lambda text: text.lower().replace(" ", "-"),
+    )
+    return templates
+
+
+def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
+    divergences = index.divergences(findings.divergences, "losses/")
+    results = findings.divergences["result"].value_counts() if len(findings.divergences) else {}
+    return {
+        "suite": findings.suite,
+        "matrix": matrix,
+        "losses": len(findings.losses),
+        "divergences": divergences,
+        "results": {word: int(results[word]) for word in words.PROOFS if word in results},
+        "unmeasured": index.unmeasured(findings),
+        "refused": len(findings.refusals),
+        "unanswered": len(findings.unanswered),
+        "planned": len(findings.planned),
+        "died": index.died(findings),
+        "noise": index.noise(findings.noise),
+        "spread": index.spread(findings.noise),
+        "bandwidth": index.bandwidth(findings.bandwidth),
+        "environment": index.environment(findings.environments),
+        "threads": index.threads(findings.environments),
+    }
+
+
+def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
+    cells = findings.about(findings.cells, loss.name)
+    jobs = findings.about(findings.jobs, loss.name)
+    medians = findings.about(findings.medians, loss.name)
+    pictures = {}
+    for dtype in dict.fromkeys(cells["dtype"]) if len(cells) else ():
+        drawn, table = one.errors(findings, loss, str(dtype))
+        if drawn:
+            pictures[str(dtype)] = drawn, table
+    return {
+        "loss": loss,
+        "known": set(findings.losses),
+        "formula": Markup(one.formula(loss)),
+        "symbols": one.symbols(loss),
+        "properties": one.properties(loss),
+        "divergences": index.divergences(findings.about(findings.divergences, loss.name)),
+        "edges": one.edges(findings.about(findings.edges, loss.name), findings.targets),
+        "verdicts": one.verdicts(cells, jobs),
+        "cases": one.cases(jobs),
+        "errors": pictures,
+        "times": one.times(findings, medians, loss),
+        "timings": one.timings(medians),
+    }
+
+
+def _by_loss(records: list[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        if isinstance(record, Output | Timing | Refusal | Died) and record.job is not None:
+            found.setdefault(record.job.case.loss, []).append(record)
+    return found
+
+
+def _listed(records: list[Record]) -> bytes:
+    """JSON, one record a line, as a list that a browser shows."""
+    return b"[\n" + b",\n".join(msgspec.json.encode(record) for record in records) + b"\n]\n"

@@ -1,0 +1,96 @@
+"""Numbers and points as text: short enough to read, exact enough to run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import ml_dtypes
+import numpy as np
+
+from lossbench.ulp import Exact
+
+FEW = 8  # entries of a longer row are left out in the middle
+
+_TYPES: Mapping[str, type] = {
+    "float64": np.float64,
+    "float32": np.float32,
+    "bfloat16": ml_dtypes.bfloat16,
+    "float16": np.float16,
+}
+
+
+def decimal(value: float, dtype: str) -> str:
+    """The shortest decimal number that is *value* again when it is read as *dtype*."""
+    with np.errstate(over="ignore"):
+        text = str(_TYPES[dtype](value))
+    return text.removesuffix(".0")
+
+
+def hexadecimal(value: float) -> str:
+    """The bits of *value*, as `float.fromhex` and C read them."""
+    mantissa, found, power = float(value).hex().partition("p")
+    return mantissa.rstrip("0").rstrip(".") + found + power
+
+
+def number(value: object, dtype: str, *, bits: bool = False) -> str:
+    """One number or label, with its bits if asked for."""
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    single = float(value)  # type: ignore[arg-type]
+    text = decimal(single, dtype)
+    return f"{text} ({hexadecimal(single)})" if bits and np.isfinite(single) and single != round(single) else text
+
+
+def row(values: np.ndarray, dtype: str, *, bits: bool = False) -> str:
+    """A number, a row or a batch of rows."""
+    if values.ndim == 0:
+        return number(values.item(), dtype, bits=bits)
+    shown = [row(one, dtype, bits=bits) for one in values[:FEW]]
+    if len(values) > FEW:
+        shown[FEW - 2 :] = [f"... {len(values) - FEW + 1} more ...", row(values[-1], dtype, bits=bits)]
+    return f"[{', '.join(shown)}]"
+
+
+def answer(values: np.ndarray, dtype: str) -> str:
+    """An output: without brackets where it is a single number, or the row of a single entry."""
+    while values.ndim and len(values) == 1:
+        values = values[0]
+    return row(values, dtype)
+
+
+def exact(of: Exact) -> str:
+    """What must come out: to the digits of a double where that helps, intervals at kinks."""
+    if of.high.size == 1:
+        return entry(of, 0)
+    parts = [entry(of, index) for index in range(min(of.high.size, FEW))]
+    more = [f"... {of.high.size - FEW} more"] if of.high.size > FEW else []
+    return f"[{', '.join(parts + more)}]"
+
+
+def entry(of: Exact, index: int) -> str:
+    """One of the numbers that must come out, by its flat index."""
+    if of.kink.ravel()[index]:
+        return f"[{_double(of.lower.ravel()[index])}, {_double(of.upper.ravel()[index])}]"
+    return _double(of.high.ravel()[index])
+
+
+def at(table: Mapping[str, object]) -> str:
+    """A spec's table of exact numbers: `y_pred=0, y_true=1`."""
+    return ", ".join(f"{name}={declared(value)}" for name, value in table.items())
+
+
+def declared(value: object) -> str:
+    """What a spec says, in its own digits; nothing where it says nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        if len(value) == 1:
+            return declared(next(iter(value.values())))
+        return at(value)
+    if isinstance(value, list):
+        return f"[{', '.join(declared(one) for one in value)}]"
+    return str(value)
+
+
+def _double(value: float) -> str:
+    return f"{value:.12g}"

@@ -1,0 +1,174 @@
+"""Speed, as tables: medians with intervals, ratios and bandwidths, derived from a store's raw samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from math import prod
+
+import numpy as np
+import pandas as pd
+from msgspec.structs import replace
+from scipy import stats
+
+from lossbench import verdicts
+from lossbench.records import REFERENCE, Bandwidth, Job, Refusal, Timing
+from lossbench.store import Store
+
+CONFIDENCE = 0.95
+# What a measure has to move: the inputs are read, and for the gradient as much as one of them is written.
+KERNELS = {"forward": "read two", "gradient": "read two, write one"}
+
+_CASE = ["loss", "target", "framework", "mode", "device", "dtype", "measure", "shape", "elements", "reduction"]
+
+
+def medians(store: Store) -> pd.DataFrame:
+    """One row for each planned timing job; twins are in `noise`.
+
+    Columns:
+        job, loss, target, framework, mode, device, dtype, measure, shape, elements, reduction: What was timed.
+        median, low, high: Seconds of one call, and the ends of the 95 % interval of the median (nan below 6 samples:
+            there is none).
+        samples, calls: How many samples, and how many calls each lasted.
+        first_call: Seconds of the first call, with tracing and compilation.
+        ratio: To the fastest target of the same case, measure and device.
+        traffic, bytes_per_second: What one call has to move at least, and how fast it did.
+        bandwidth_fraction: Of the bandwidth that this machine had for about as many bytes in the same run; nan where
+            that was not measured, as on other devices.
+        verdict, reason: Of a refusal; empty where seconds were measured.
+    """
+    answers = {one.job.key: one for one in store.records() if isinstance(one, Timing | Refusal)}
+    rows = []
+    for job in store.jobs():
+        if job.measure != "accuracy" and not job.target.twin:
+            rows.append({**_case(job), "job": job.key, "case": _same(job), **_timed(answers.get(job.key))})
+    measured = ["median", "low", "high", "samples", "calls", "first_call", "traffic", "bytes_per_second"]
+    found = pd.DataFrame(rows, columns=["job", *_CASE, *measured, "verdict", "reason", "case"])
+    found["ratio"] = found["median"] / found.groupby(["case", "device"])["median"].transform("min")
+    found["bandwidth_fraction"] = found["bytes_per_second"] / _ceilings(found, bandwidth(store))
+    return found.drop(columns="case")
+
+
+def noise(store: Store) -> pd.DataFrame:
+    """One row for each target that was timed twice under two names: what is called a difference must be larger.
+
+    Columns:
+        loss, target, framework, mode, device, dtype, measure, shape, elements, reduction: What was timed.
+        median, twin_median: Seconds of one call.
+        ratio: The twin's median to the other.
+        apart: Whether their 95 % intervals do not overlap, which chance alone hardly does.
+    """
+    timings = {one.job.key: one for one in store.records() if isinstance(one, Timing)}
+    rows = []
+    for twin in timings.values():
+        job = replace(twin.job, target=replace(twin.job.target, twin=False))
+        if not twin.job.target.twin or job.key not in timings:
+            continue
+        first, second = _interval(_calls(timings[job.key])), _interval(_calls(twin))
+        rows.append(
+            {
+                **_case(job),
+                "median": first[0],
+                "twin_median": second[0],
+                "ratio": second[0] / first[0],
+                "apart": first[2] < second[1] or second[2] < first[1],
+            }
+        )
+    return pd.DataFrame(rows, columns=[*_CASE, "median", "twin_median", "ratio", "apart"])
+
+
+def bandwidth(store: Store) -> pd.DataFrame:
+    """One row for each kernel, size and number of threads whose bandwidth was measured in the run.
+
+    Columns:
+        kernel, bytes, threads: What was streamed.
+        bytes_per_second, low, high: By the median of all samples, and by the ends of its 95 % interval.
+        samples: How many.
+    """
+    pooled: dict[tuple[str, int, int], list[float]] = {}
+    for one in store.records():
+        if isinstance(one, Bandwidth):
+            pooled.setdefault((one.kernel, one.bytes, one.threads), []).extend(
+                seconds / one.calls for seconds in one.seconds
+            )
+    rows = []
+    for (kernel, size, threads), seconds in sorted(pooled.items()):
+        median, low, high = _interval(seconds)
+        rows.append((kernel, size, threads, size / median, size / high, size / low, len(seconds)))
+    return pd.DataFrame(rows, columns=["kernel", "bytes", "threads", "bytes_per_second", "low", "high", "samples"])
+
+
+def _case(job: Job) -> dict[str, object]:
+    case, target = job.case, job.target
+    return {
+        "loss": case.loss,
+        "target": target.name,
+        "framework": target.framework,
+        "mode": target.mode,
+        "device": target.device,
+        "dtype": case.dtype,
+        "measure": job.measure,
+        "shape": " x ".join(map(str, case.shape)),
+        "elements": prod(case.shape),
+        "reduction": case.reduction,
+    }
+
+
+def _same(job: Job) -> str:
+    """Equal for every target's job of one case and measure."""
+    return replace(job, target=REFERENCE).key
+
+
+def _timed(answer: Timing | Refusal | None) -> dict[str, object]:
+    if answer is None:
+        return {"verdict": "failed", "reason": "no record: the run ended before this job"}
+    if isinstance(answer, Refusal):
+        reason = f"{answer.reason}: {answer.detail}" if answer.detail else answer.reason
+        return {"verdict": verdicts.of_refusal(answer.reason), "reason": reason}
+    median, low, high = _interval(_calls(answer))
+    return {
+        "median": median,
+        "low": low,
+        "high": high,
+        "samples": len(answer.seconds),
+        "calls": answer.calls,
+        "first_call": answer.first_call,
+        "traffic": answer.traffic,
+        "bytes_per_second": answer.traffic / median,
+        "verdict": "",
+        "reason": "",
+    }
+
+
+def _calls(timing: Timing) -> list[float]:
+    """Seconds of one call, by each sample."""
+    return [seconds / timing.calls for seconds in timing.seconds]
+
+
+def _interval(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """The median and the ends of its confidence interval: two of the samples, which is free of any assumption."""
+    ordered = np.sort(seconds)
+    low, high = _ranks(len(ordered))
+    ends = (np.nan, np.nan) if low is None or high is None else (ordered[low], ordered[high])
+    return float(np.median(ordered)), float(ends[0]), float(ends[1])
+
+
+@cache
+def _ranks(samples: int) -> tuple[int | None, int | None]:
+    """Which of so many ordered samples are the ends of the median's interval; None where they are too few."""
+    interval = stats.quantile_test(np.arange(samples), q=0, p=0.5).confidence_interval(CONFIDENCE)
+    return tuple(None if np.isnan(end) else int(end) for end in interval)  # type: ignore[return-value]
+
+
+def _ceilings(found: pd.DataFrame, measured: pd.DataFrame) -> np.ndarray:
+    """For each timing on the processor, the best bandwidth of its kernel at the size nearest to its traffic."""
+    ceilings = np.full(len(found), np.nan)
+    on_cpu = (found["device"] == "cpu").to_numpy() & found["traffic"].notna().to_numpy()
+    for measure, kernel in KERNELS.items():
+        best = measured[measured["kernel"] == kernel].groupby("bytes")["bytes_per_second"].max()
+        at = np.flatnonzero(on_cpu & (found["measure"] == measure).to_numpy())
+        if len(best) and len(at):
+            traffic = found["traffic"].to_numpy(float)[at]
+            distance = np.abs(np.log(traffic[:, None] / best.index.to_numpy(float)))
+            ceilings[at] = best.to_numpy()[distance.argmin(axis=1)]
+    return ceilings

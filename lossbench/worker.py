@@ -1,0 +1,207 @@
+"""A child process that measures one target: requests in and replies out on a private pipe, until the pipe closes.
+
+Started by `lossbench.child` as `python -m lossbench.worker DESCRIPTOR`; what frameworks print goes elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from lossbench import __version__, adapters, inputs, messages, spec, timing
+from lossbench.adapters import Adapter, Prepared
+from lossbench.arrays import Arrays, digest
+from lossbench.errors import Unsupported
+from lossbench.inputs import Problem
+from lossbench.loss import Loss
+from lossbench.messages import Answer, Closed, Open, Ready, Reply, Request, Sample, Samples, Stream, Streamed, Warm
+from lossbench.records import REFERENCE, Environment, Job, Output, Reason, Refusal
+
+LONGEST = 400  # characters of a framework's words that are kept
+NUMBER_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+LABEL_BYTES = 8
+VARIABLES = ("CUDA_VISIBLE_DEVICES", "LOSSBENCH_", "MALLOC_", "MKL_", "NPROC", "OMP_", "OPENBLAS_")
+OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|resource_exhausted|std::bad_alloc", re.IGNORECASE)
+
+
+def main() -> None:
+    """Serve until the pipe closes."""
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)  # else a framework's compiler processes would hold the pipe open
+    connection = Connection(descriptor)
+    worker = Worker()
+    while True:
+        try:
+            frame = connection.recv_bytes()
+        except EOFError:
+            return
+        connection.send_bytes(messages.encode(worker.reply(messages.request(frame))))
+
+
+class Worker:
+    """One open target, and the case that is ready to be timed."""
+
+    def __init__(self) -> None:
+        self._target: tuple[Adapter, Path] | None = None
+        self._ready: _Ready | None = None
+
+    def reply(self, request: Request) -> Reply:
+        """What the request comes to."""
+        match request:
+            case Open():
+                return self._open(request)
+            case Answer(job=job):
+                adapter, folder = self._opened()
+                return perform(adapter, _loss(folder, job), job, Arrays(folder / "arrays"))
+            case Warm():
+                return self._warm(request)
+            case Sample():
+                return self._sample(request)
+            case Stream(sizes=sizes, threads=threads, min_sample=min_sample):
+                from lossbench import bandwidth  # imports Numba
+
+                return Streamed(records=[one for size in sizes for one in bandwidth.measure(size, threads, min_sample)])
+
+    def _opened(self) -> tuple[Adapter, Path]:
+        assert self._target is not None, "the harness opens a target before it asks"
+        return self._target
+
+    def _open(self, request: Open) -> Environment | Closed:
+        target = request.target
+        try:
+            adapter = adapters.load(target.framework).open(target)
+            told = (adapter.versions(), adapter.settings(), adapter.machine())
+        except ImportError as error:
+            return Closed(reason="not installed", detail=f"{error}; try: pip install 'lossbench[{target.framework}]'")
+        except Exception as error:
+            return Closed(reason=_reason(error), detail=_words(error))
+        self._target = adapter, Path(request.folder)
+        # Plain text: a framework's version may be a class of its own.
+        versions, settings, machine = ({name: str(value) for name, value in one.items()} for one in told)
+        ours = {"lossbench": __version__, "python": platform.python_version(), "numpy": np.__version__}
+        variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)}
+        return Environment(
+            target=target, versions=ours | versions, settings=variables | settings, machine=_machine() | machine
+        )
+
+    def _warm(self, request: Warm) -> Ready | Refusal:
+        adapter, folder = self._opened()
+        try:
+            if self._ready is None or self._ready.job.case != request.job.case:
+                self._ready = None  # freed before the next case is drawn: both may be large
+                problem = inputs.draw(_loss(folder, request.job), request.job.case)
+                self._ready = _Ready(request.job, problem, adapter.prepare(problem))
+            self._ready.job = request.job
+            first_call = timing.sample(self._ready.call)
+            calls, seconds = timing.calibrate(self._ready.call, request.min_sample)
+        except Exception as error:
+            return Refusal(job=request.job, reason=_reason(error), detail=_words(error))
+        moved = traffic(self._ready.problem, request.job.measure)
+        return Ready(first_call=first_call, calls=calls, seconds=seconds, traffic=moved)
+
+    def _sample(self, request: Sample) -> Samples | Refusal:
+        assert self._ready is not None, "the harness warms a job before it samples"
+        try:
+            timing.sample(self._ready.call)  # untimed: others had the caches in between
+            return Samples(seconds=[timing.sample(self._ready.call, request.calls) for _ in range(request.count)])
+        except Exception as error:
+            return Refusal(job=self._ready.job, reason=_reason(error), detail=_words(error))
+
+
+@dataclass
+class _Ready:
+    job: Job
+    problem: Problem
+    prepared: Prepared
+
+    def call(self) -> object:
+        return self.prepared.gradient() if self.job.measure == "gradient" else self.prepared.forward()
+
+
+def perform(adapter: Adapter, loss: Loss, job: Job, arrays: Arrays) -> Output | Refusal:
+    """Value and gradient of an accuracy job, kept in *arrays*, or what the framework said instead."""
+    start = perf_counter()
+    try:
+        problem = inputs.draw(loss, job.case)
+        found = adapter.prepare(problem).arrays()
+    except Exception as error:
+        return Refusal(job=job, reason=_reason(error), detail=_words(error))
+    went_in = given(problem)
+    kept = went_in | found if job.target == REFERENCE else found
+    return Output(
+        job=job,
+        arrays={name: arrays.put(array) for name, array in kept.items()},
+        inputs=digest(went_in),
+        seconds=perf_counter() - start,
+    )
+
+
+def given(problem: Problem) -> dict[str, np.ndarray]:
+    """All that goes into a call, by the names that records use."""
+    found = {f"input.{name}": array for name, array in problem.arrays.items()}
+    found |= {f"parameter.{name}": np.asarray(value) for name, value in problem.parameters.items()}
+    return found if problem.sample_weight is None else found | {"sample_weight": problem.sample_weight}
+
+
+def traffic(problem: Problem, measure: str) -> int:
+    """Bytes that one call has to move at least: every input read once, every result written once."""
+    number = NUMBER_BYTES[problem.dtype]
+    size = {name: array.size for name, array in problem.arrays.items()}
+    kinds = {name: problem.loss.inputs[name].kind for name in size}
+    read = sum(count * (LABEL_BYTES if kinds[name] == "label" else number) for name, count in size.items())
+    entries = max(len(array) for array in problem.arrays.values())
+    weights = 0 if problem.sample_weight is None else entries
+    value = entries if problem.reduction == "none" else 1
+    differentiated = [name for name, one in problem.loss.inputs.items() if one.grad]
+    gradient = sum(size[name] for name in differentiated) if measure == "gradient" else 0
+    return read + number * (weights + value + gradient)
+
+
+def _loss(folder: Path, job: Job) -> Loss:
+    return spec.load(folder / "specs" / f"{job.case.loss}.toml")
+
+
+def _reason(error: Exception) -> Reason:
+    if isinstance(error, Unsupported):
+        return "unsupported"
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
+        return "out of memory"
+    return "failed"
+
+
+def _words(error: Exception) -> str:
+    """The framework's own: `ValueError: ` and the first line of what it says; ours without the name."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if isinstance(error, Unsupported):
+        return first
+    return f"{type(error).__name__}: {first}"[:LONGEST].rstrip(" :")
+
+
+def _machine() -> dict[str, str]:
+    cpu = re.search(r"model name\s*: (.*)", _text("/proc/cpuinfo"))
+    memory = re.search(r"MemTotal:\s*(\d+) kB", _text("/proc/meminfo"))
+    found = {
+        "processor": cpu[1] if cpu else platform.processor() or platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
+        "system": platform.platform(),
+    }
+    return found | ({"memory": f"{int(memory[1]) / 2**20:.1f} GiB"} if memory else {})
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()
