@@ -19,7 +19,7 @@ from lossbench import plan, spec
 from lossbench.records import REFERENCE, Case, Job, Timing
 
 if TYPE_CHECKING:
-    from lossbench import runs
+    from lossbench.store import Store
 
 SUITE = plan.suite(os.environ.get("LOSSBENCH_ASV_SUITE", "asv"))
 LOSSES = [spec.load(name) for name in os.environ.get("LOSSBENCH_ASV_LOSSES", "").split() or spec.names()]
@@ -71,24 +71,28 @@ def jobs(loss: str, method: str) -> list[Job]:
 
 def collect() -> dict[Key, Result]:
     """Run the suite once; the result of each loss and method at each place."""
-    from lossbench import runs
+    from lossbench import harness
+    from lossbench.store import Store
 
     with tempfile.TemporaryDirectory(prefix="lossbench-asv-") as folder:
-        done = runs.run(SUITE, losses=[str(loss.path) for loss in LOSSES], out=Path(folder), pages=False)
-        return {**dict(_timings(done)), **dict(_errors(done))}
+        store = Store.create(folder, JOBS, LOSSES, SUITE)
+        harness.run(store)
+        return {**dict(_timings(store)), **dict(_errors(store))}
 
 
-def _timings(done: runs.Run) -> Iterator[tuple[Key, Result]]:
-    for record in done.store.records():
+def _timings(store: Store) -> Iterator[tuple[Key, Result]]:
+    for record in store.records():
         if isinstance(record, Timing) and not record.job.target.twin:
             samples = [seconds / record.calls for seconds in record.seconds]
             key = (record.job.case.loss, f"track_{record.job.measure}", place(record.job))
             yield key, {"samples": samples, "number": record.calls}
 
 
-def _errors(done: runs.Run) -> Iterator[tuple[Key, Result]]:
+def _errors(store: Store) -> Iterator[tuple[Key, Result]]:
+    from lossbench import accuracy
+
     by_key = {job.key: job for job in JOBS}
-    for row in done.accuracy().to_dict("records"):
+    for row in accuracy.jobs(store).to_dict("records"):
         job = by_key[row["job"]]
         for what in ("value", "gradient"):
             ulps = float(row[f"{what}_max_ulp"])

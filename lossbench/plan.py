@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from importlib.metadata import entry_points
 from itertools import product
 from pathlib import Path
@@ -24,6 +25,7 @@ ADAPTERS = Path(__file__).parent / "adapters"
 ENTRY_POINTS = "lossbench.adapters"
 
 Parameters = dict[str, Number | list[Number]]
+Chosen = Callable[[tuple[str, ...]], list[Target]]
 
 
 def target(text: str) -> Target:
@@ -92,29 +94,30 @@ def jobs(
     Raises:
         LossbenchError: A target is unknown, or nothing is left to do.
     """
+    chosen = cache(partial(_chosen, targets))
     found: dict[Job, None] = {}
     for loss in losses:
-        for case, asked in _accuracy(suite, loss, targets):
+        for case, asked in _accuracy(suite, loss, chosen):
             by = (REFERENCE, *asked)
             found |= dict.fromkeys(Job(case=case, target=one, measure="accuracy") for one in by)
     for loss in losses:
         for grid in suite.timing:
-            asked = _chosen(grid.targets, targets)
+            asked = chosen(grid.targets)
             by = (*asked, replace(asked[0], twin=True)) if suite.sampling.twin else tuple(asked)
             for case, measure, one in product(_timing_cases(grid, loss), grid.measures, by):
                 found[Job(case=case, target=one, measure=measure)] = None
-    kept = [job for job in found if dtypes is None or job.case.dtype in dtypes]
+    kept = [job for job in found if not dtypes or job.case.dtype in dtypes]
     if not kept:
         raise LossbenchError(f"nothing to do: {suite.name} has no jobs for these losses, targets and dtypes")
     return kept
 
 
-def _accuracy(suite: Suite, loss: Loss, targets: Sequence[str] | None) -> Iterator[tuple[Case, list[Target]]]:
+def _accuracy(suite: Suite, loss: Loss, chosen: Chosen) -> Iterator[tuple[Case, list[Target]]]:
     """Each case whose numbers are compared, with who is asked beside the reference."""
-    asked = _chosen(suite.targets, targets)
+    asked = chosen(suite.targets)
     for grid in suite.accuracy:
         for case in _domain_cases(grid, loss):
-            yield case, _chosen(grid.targets, targets)
+            yield case, chosen(grid.targets)
     for dtype, (index, edge) in product(suite.edges, enumerate(loss.edges)):
         case = Case(loss=loss.name, digest=loss.digest, dtype=dtype, points="edge", index=index)
         yield replace(case, reduction=edge.reduction), asked
@@ -167,10 +170,10 @@ def _takes_rows(loss: Loss) -> bool:
     return any(one.kind == "row" for one in loss.inputs.values())
 
 
-def _chosen(own: Iterable[str], wanted: Sequence[str] | None) -> list[Target]:
+def _chosen(wanted: Sequence[str] | None, own: tuple[str, ...]) -> list[Target]:
     """The targets of *own*, a grid's, that are wanted; exact wishes are served though the grid has them not."""
     planned = [target(text) for text in own]
-    if wanted is None:
+    if not wanted:
         return planned
     found: dict[Target, None] = {}
     for text in wanted:

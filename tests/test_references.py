@@ -43,7 +43,8 @@ def test_a_wrong_digit_is_found_with_its_line(refreshed):
     text = refreshed.read_text()
     value = spec.load(refreshed).references[2].value
     wrong = f'value = "{value}1"'
-    head, tail = text[: text.index(f'value = "{value}"')], text[text.index(f'value = "{value}"') :]
+    at = text.index(f'value = "{value}"', text.index(references.HEADER))
+    head, tail = text[:at], text[at:]
     refreshed.write_text(head + tail.replace(f'value = "{value}"', wrong, 1))
     spec.forget()
 

@@ -24,15 +24,16 @@ MODULES = {"torch": torch, "F": F, "nn": torch.nn}
 def open(target: Target) -> _Torch:  # noqa: A001  the name that every adapter has
     """Set the threads and find the device."""
     check_mode(target, MODES)
-    device = torch.device(target.device)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    kind, _, index = target.device.partition(":")
+    here = {"cpu": 1, "cuda": torch.cuda.device_count()}
+    if int(index or 0) >= here.get(kind, 0):
         raise Unsupported(f"torch {torch.__version__} finds no {target.device} device here; expected cpu")
     torch.set_num_threads(threads())
     if target.mode == "compiled" and "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
         # In an empty cache of its own a first call compiles, in every run, as it does in the other frameworks.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="lossbench-torch-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return _Torch(target.mode, device)
+    return _Torch(target.mode, torch.device(target.device))
 
 
 class _Torch:
@@ -41,7 +42,7 @@ class _Torch:
         self.device = device
 
     def versions(self) -> dict[str, str]:
-        found = {"torch": torch.__version__}
+        found = {"torch": str(torch.__version__)}  # a subclass of str
         if self.device.type == "cuda":
             found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
         return found

@@ -130,9 +130,9 @@ def _scaled(graph: Graph, node: Node, position: int, factor: Node) -> Node:
         case "pow", 1:
             raise SpecError("an exponent depends on an input that is differentiated; expected parameters only")
         case (("max" | "min"), _):
-            a, b = args if node.op == "max" else args[::-1]
-            first = graph.compare("lt", b, a)  # a tie goes to the second argument
-            return _where_first(graph, first, position == (0 if node.op == "max" else 1), factor)
+            sides = args[::-1] if node.op == "max" else args
+            first = graph.compare("lt", *sides)  # whether the first argument is taken; a tie goes to the second
+            return _where_first(graph, first, position == 0, factor)
         case "xlogy", 0:
             return graph.mul(factor, graph.unary("log", args[1]))
         case "xlogy", 1:  # xlogy(0, y) is 0 for every y

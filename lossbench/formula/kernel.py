@@ -79,7 +79,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
 
 PRIMITIVES = (
     *("maximum", "minimum", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sinh", "cosh", "tanh", "softplus"),
-    *("sigmoid", "xlogy", "power", "power_slope", "exp_difference", "nan_of"),
+    *("sigmoid", "xlogy", "power", "power_slope", "exp_difference", "nan_of", "weighed"),
 )
 SUMS = ("accumulated", "compensated", "completed", "squares", "root")
 
@@ -102,7 +102,7 @@ def _function(writer: Writer, signature: Signature, name: str, value: Node, grad
     roots = lowered([value, *gradients], signature.parameters)
     stores, scalars = [], []
     for one, output, slope in zip(signature.differentiated, outputs, roots[1:], strict=False):
-        finished = graph.mul(factor, slope)
+        finished = graph.rebuild(Node("weighed", (), slope.kind), factor, slope)
         if signature.inputs[one] == "row":
             stores.append(Node("store", (finished,), "real", output))
         else:

@@ -39,8 +39,7 @@ def directions(
         axes = []
         yield from (Direction(tangents, way, way) for way in generic)
     for axis in axes:
-        for side in sides:
-            yield from (Direction(tangents, along({axis: side}), second) for second in generic)
+        yield from (Direction(tangents, along({axis: side}), way) for side, way in zip(sides, generic, strict=True))
 
 
 def _uneven(index: int) -> fmpq:

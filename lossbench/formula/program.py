@@ -203,7 +203,8 @@ def _tie() -> NoReturn:
 
 
 def _sign(a: arb) -> arb:
-    return _ONE if a > 0 else -_ONE if a < 0 else _tie()
+    # Not a tie that is refused: it often stands in the branch that is not taken.
+    return _ONE if a > 0 else -_ONE if a < 0 else _UNKNOWN
 
 
 def _xlogy(a: arb, b: arb) -> arb:
@@ -216,7 +217,7 @@ def _extreme(row: list[arb], best: arb) -> list[bool]:
     return found if sum(found) == 1 else _tie()
 
 
-_ZERO, _ONE = arb(0), arb(1)
+_ZERO, _ONE, _UNKNOWN = arb(0), arb(1), arb("nan")
 _SCOPE: dict[str, object] = {
     "arb": arb,
     "reduce": reduce,

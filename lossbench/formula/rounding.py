@@ -14,7 +14,7 @@ _FORMATS = {"float32": (24, -126, 127), "bfloat16": (8, -126, 127), "float16": (
 _TINY = arb(2) ** -1140  # far below half of the smallest double
 _SMALLEST = 5e-324
 _SURE = 1 - 2.0**-40  # of half a gap: the bounds beside it are floats too
-_FINE = 2.0**-20  # of half a gap: the widest radius that is called decided
+_FINE = 2.0**-45  # of half a gap: the widest ball that is called decided, so that high + low has about 100 bits
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def doubles(balls: Sequence[arb]) -> Doubles:
         radius = np.where((width > 0) | left, bound, 0.0)
         above = (np.nextafter(high, np.inf) - high) / 2 * _SURE
         below = (high - np.nextafter(high, -np.inf)) / 2 * _SURE
-        inside = (low + bound < above) & (-low + bound < below) & (radius < below * _FINE)
+        inside = (low + bound < above) & (-low + bound < below) & (width <= below * _FINE)
     finite = np.isfinite(high) & np.isfinite(low) & np.isfinite(radius)
     decided = finite & (inside | (radius == 0))
     high = high + 0.0  # no negative zero
@@ -72,9 +72,9 @@ def double(number: Number) -> tuple[float, float, float, bool]:
     low = float(rest)
     if rest == low:
         return high, low, 0.0, True
-    radius = _above(float(rest.rad()) * (1 + 2.0**-50) + abs(low) * 2.0**-52)
-    fine = radius <= _SMALLEST or radius < float(np.spacing(abs(high))) * _FINE / 4
-    return high, low, radius, lower == upper and fine
+    width = float(rest.rad()) * (1 + 2.0**-50)
+    fine = width <= float(np.spacing(abs(high))) * _FINE / 4
+    return high, low, _above(width + abs(low) * 2.0**-52), lower == upper and fine
 
 
 def narrowed(high: np.ndarray, low: np.ndarray, dtype: str) -> np.ndarray:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # a loss holds its formula; only the name is needed here
 _CHOICE, _SUM, _NEGATIVE, _PRODUCT, _POWER, _ATOM = range(6)  # how tightly a piece holds together
 
 _GREEK = re.compile("alpha|beta|gamma|delta|epsilon|eta|theta|kappa|lambda|mu|nu|pi|rho|sigma|tau|phi|chi|psi|omega")
-_WORD = re.compile(r"\\(mathrm|text)\{")
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<",
     ast.LtE: r"\le",
@@ -183,7 +182,7 @@ class _Letters:
         first, second = _factor(a), b.last(_PRODUCT)
         if index is None and self.is_row(left) and self.is_row(right):
             between = r" \odot "
-        elif second[0].isdigit() or (first[-1].isdigit() and second.startswith(r"\frac")) or _WORD.search(first + second):
+        elif second[0].isdigit() or re.search(r"\d\\frac|\\mathrm\{|\\text\{", first + second):
             between = r" \cdot "
         else:
             between = " " if second.startswith(r"\left(") else r"\,"

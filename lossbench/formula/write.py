@@ -10,13 +10,13 @@ from fractions import Fraction
 import numpy as np
 
 from lossbench.formula.graph import ELEMENTARY, Kind, Node, is_row, number_of, topological
+from lossbench.formula.reduction import Reduction
 from lossbench.formula.schedule import Group, Scope, schedule
 
 EXPENSIVE = {*ELEMENTARY} - {"abs", "sign", "sqrt"} | {"xlogy", "power_slope", "pow", "exp_difference"}
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 _CALLS = {name: name for name in ELEMENTARY} | {"max": "maximum", "min": "minimum"}
-_CALLS |= {name: name for name in ("xlogy", "power_slope", "exp_difference", "nan_of")}
-_INFINITY = {"row_max": "-inf", "argmax": "-inf", "row_min": "inf"}
+_CALLS |= {name: name for name in ("xlogy", "power_slope", "exp_difference", "nan_of", "weighed")}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Writer:
         self._compute(targets, inside)
         for array, node in scalars:
             self._line(inside, f"{array}[i] = {self._name(node, inside)}")
-        self._line(inside, f"loss = w*{self._name(loss, inside)}")
+        self._line(inside, f"loss = weighed(w, {self._name(loss, inside)})")
         self._line(inside, "if write:")
         self._line(inside.inside(), "values[i] = loss")
         self._line(inside, "total = accumulated(total, wide(loss))")
@@ -151,12 +151,12 @@ class Writer:
 
     def _loop(self, group: Group, keep: list[Node], place: _Place) -> None:
         rows = [place.scope.resolved(node.args[0]) for node in group.members]
-        kept = [node for node in keep if node not in place.known and node in _entries(rows, place)]
-        exact = self.dtype == "float64" and any(node.op in EXPENSIVE for node in _entries(rows, place))
-        sums: list[tuple[str, ...]] = []
-        for node in group.members:
-            name = self._new(node, place) if node.op != "store" else ""
-            sums.append(self._begin(node, name, exact, place))
+        entries = _entries(rows, place)
+        kept = [node for node in keep if node not in place.known and node in entries]
+        exact = self.dtype == "float64" and any(node.op in EXPENSIVE for node in entries)
+        reductions = [Reduction(node, self._new(node, place), exact) for node in group.members]
+        for reduction in reductions:
+            self._lines(place, reduction.begin(self._constant))
         self._line(place, "for j in range(classes):")
         inside = place.inside(index="j")
         self._compute([*kept, *rows], inside)
@@ -164,59 +164,10 @@ class Writer:
             self._line(inside, f"kept[{self.rows}, j] = {self._name(node, inside)}")
             place.known[node] = f"kept[{self.rows}, ?]"
             self.rows += 1
-        for node, row, names in zip(group.members, rows, sums, strict=True):
-            self._step(node, self._name(row, inside), names, inside)
-        for node, names in zip(group.members, sums, strict=True):
-            self._finish(node, names, place)
-
-    def _begin(self, node: Node, name: str, exact: bool, place: _Place) -> tuple[str, ...]:
-        """The variables in which a reduction is built up, made."""
-        match node.op:
-            case "store":
-                return ()
-            case "row_sum":
-                names: tuple[str, ...] = (name, f"{name}_total", *([f"{name}_error"] if exact else []))
-            case "norm":
-                names = (name, f"{name}_plain", f"{name}_large", f"{name}_little")
-            case "argmax":
-                names = (name, f"{name}_largest")
-                self._line(place, f"{name} = 0")
-                self._line(place, f"{name}_largest = {self._constant('-inf')}")
-                return names
-            case _:
-                self._line(place, f"{name} = {self._constant(_INFINITY[node.op])}")
-                return (name,)
-        for variable in names[1:]:
-            self._line(place, f"{variable} = wide(0)")
-        return names
-
-    def _step(self, node: Node, entry: str, names: tuple[str, ...], place: _Place) -> None:
-        match node.op:
-            case "store":
-                self._line(place, f"{node.value}[i, {place.index}] = {entry}")
-            case "row_sum" if len(names) == 3:
-                variables = ", ".join(names[1:])
-                self._line(place, f"{variables} = compensated({variables}, {entry})")
-            case "row_sum":
-                self._line(place, f"{names[1]} = accumulated({names[1]}, wide({entry}))")
-            case "norm":
-                variables = ", ".join(names[1:])
-                self._line(place, f"{variables} = squares({variables}, wide({entry}))")
-            case "argmax":
-                name, largest = names
-                self._line(place, f"if {entry} > {largest} or {entry} != {entry}:")
-                self._line(place.inside(), f"{name} = {place.index}")
-                self._line(place.inside(), f"{largest} = {entry}")
-            case _:
-                function = "maximum" if node.op == "row_max" else "minimum"
-                self._line(place, f"{names[0]} = {function}({names[0]}, {entry})")
-
-    def _finish(self, node: Node, names: tuple[str, ...], place: _Place) -> None:
-        if node.op == "row_sum":
-            total = f"completed({names[1]}, {names[2]})" if len(names) == 3 else names[1]
-            self._line(place, f"{names[0]} = real({total})")
-        elif node.op == "norm":
-            self._line(place, f"{names[0]} = real(root({', '.join(names[1:])}))")
+        for reduction, row in zip(reductions, rows, strict=True):
+            self._lines(inside, reduction.step(self._name(row, inside), "j"))
+        for reduction in reductions:
+            self._lines(place, reduction.finish())
 
     def _expression(self, node: Node, place: _Place) -> str:
         args = [self._name(arg, place) for arg in node.args]
@@ -299,6 +250,10 @@ class Writer:
         name = f"t{self.count}"
         place.known[node] = name
         return name
+
+    def _lines(self, place: _Place, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._line(place, text)
 
     def _line(self, place: _Place, text: str) -> None:
         self.lines.append("    " * place.indent + text)

@@ -71,14 +71,13 @@ class Kernel:
         divisor = self._divisor(arguments, first) if self.reduction == "mean" else None
         tail: list[object] = [weight, weighted]
         if self.gradient:
-            with np.errstate(divide="ignore"):
-                scale = self.dtype.type(1.0 if divisor is None else np.float64(1.0) / divisor)
+            scale = self.dtype.type(1.0 if divisor is None else 1.0 / divisor if divisor else np.nan)
             tail += [scale, *(outputs[f"gradient.{one}"] for one in self.differentiated)]
         tail += [values, "value" in outputs]
         total = self._run("value_and_gradient" if self.gradient else "value", [*arguments, *tail], first)
         value: Any = values
         if self.reduction != "none":
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"):  # 0/0 is nan, and a large sum infinite
                 value = self.dtype.type(total if divisor is None else np.float64(total) / divisor)
         if not self.gradient:
             return value
@@ -95,10 +94,10 @@ class Kernel:
         with np.errstate(all="ignore"):
             return float(sums.sum())
 
-    def _divisor(self, arguments: list[Any], first: np.ndarray) -> np.float64:
+    def _divisor(self, arguments: list[Any], first: np.ndarray) -> float:
         if self.count is not None:
-            return np.float64(len(first) * self.count)
-        return np.float64(self._run("divisor", [*arguments, self._none, False, self._none, False], first))
+            return len(first) * self.count
+        return self._run("divisor", [*arguments, self._none, False, self._none, False], first)
 
     def _first(self, arguments: list[Any]) -> np.ndarray:
         """The input that knows the number of elements, or of rows and classes."""

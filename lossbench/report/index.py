@@ -13,6 +13,7 @@ from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Table
 
 _PROOFS = list(words.PROOFS)  # stale and changed first: somebody has to do something about them
+_KINDS = ["defect", "limit", "convention"]
 
 
 def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
@@ -27,7 +28,7 @@ def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
         caption="Declared divergences",
         columns=columns if folder is not None else [column for column in columns if column != "Loss"],
     )
-    for row in sorted(tables.rows(frame), key=lambda row: (_PROOFS.index(str(row["result"])), str(row["loss"]))):
+    for row in sorted(tables.rows(frame), key=_urgency):
         loss, url = str(row["loss"]), tables.said(row["url"])
         cells = [
             tables.verdict(str(row["result"]), _PROOFS),
@@ -41,6 +42,10 @@ def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
         ]
         table.rows.append(cells if folder is not None else [cells[0], *cells[2:]])
     return table
+
+
+def _urgency(row: tables.Row) -> tuple[int, int, str]:
+    return _PROOFS.index(str(row["result"])), _KINDS.index(str(row["kind"])), str(row["loss"])
 
 
 def answer(value: object, gradient: object) -> Cell:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from lossbench.loss import Loss
 from lossbench.report import words
 from lossbench.report.findings import Findings
@@ -25,13 +23,17 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """One loss, target and dtype: the verdict, the worst error in ulps of value and gradient, and why there is none."""
+    """One loss, target and dtype: the verdict, and the worst error in ulps of value and gradient.
+
+    `reason` says what the verdict does not, or why there is none; `beside` counts what no ulps can say.
+    """
 
     mark: Mark | None
     framework: str
     value: str = ""
     gradient: str = ""
     reason: str = ""
+    beside: str = ""
     sort: str = ""
 
 
@@ -105,8 +107,16 @@ def _box(row: Mapping[str, object] | None, column: Column) -> Box:
         framework=column.framework,
         value=words.ulps(value),
         gradient=words.ulps(gradient),
+        reason=str(row["reason"]),
+        beside=_beside(row),
         sort=_severity(verdict, size),
     )
+
+
+def _beside(row: Mapping[str, object]) -> str:
+    counts = (("mismatches", "mismatch", "mismatches"), ("edges_wrong", "edge missed", "edges missed"))
+    found = ((int(str(row[column])), one, more) for column, one, more in counts)
+    return ", ".join(f"{count} {one if count == 1 else more}" for count, one, more in found if count)
 
 
 def _severity(verdict: str, ulps: float) -> str:

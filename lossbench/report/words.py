@@ -23,9 +23,7 @@ MARKS: Mapping[str, Mark] = {
     mark.word: mark
     for mark in (
         Mark("●", "exact", "good", "every number is the float nearest to the exact one"),
-        Mark(
-            "✓", "faithful", "good", f"within {verdicts.FAITHFUL:g} ulp: a float next to the exact number"
-        ),
+        Mark("✓", "faithful", "good", f"within {verdicts.FAITHFUL:g} ulp: a float next to the exact number"),
         Mark(
             "≈",
             "accurate",

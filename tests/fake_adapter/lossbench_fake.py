@@ -16,7 +16,7 @@ if sys.stdout is not None:
     print("hello from the import of a framework")
 
 
-def open(target):
+def open(target):  # noqa: A001  the name that every adapter has
     if target.mode == "closed":
         raise Unsupported("fake finds no such device here")
     if target.mode == "missing":

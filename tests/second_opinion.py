@@ -1,0 +1,167 @@
+"""A second opinion about formulas: their Python syntax tree read directly in mpmath, derivatives by differences.
+
+Nothing of lossbench is used, so that an error in its parser, graphs, derivatives or Arb arithmetic shows.
+"""
+
+import ast
+import operator
+from fractions import Fraction
+
+import mpmath
+from mpmath import mp, mpf
+
+DIGITS = 200
+STEP = mpf(10) ** -60  # of the numbers' own size; central differences are then right to about 100 digits
+
+_BINARY = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+_COMPARISONS = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_FUNCTIONS = {
+    "abs": abs,
+    "sign": mpmath.sign,
+    "exp": mpmath.exp,
+    "expm1": mpmath.expm1,
+    "log": lambda x: mpmath.log(x),
+    "log1p": mpmath.log1p,
+    "sqrt": mpmath.sqrt,
+    "sinh": mpmath.sinh,
+    "cosh": mpmath.cosh,
+    "tanh": mpmath.tanh,
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)) if x < 0 else x + mpmath.log1p(mpmath.exp(-x)),
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "xlogy": lambda x, y: mpf(0) if x == 0 else x * mpmath.log(y),
+    "clip": lambda x, low, high: min(max(x, low), high),
+}
+
+
+class Undefined(ArithmeticError):
+    """The formula has no real value here."""
+
+
+def evaluate(text, at):
+    """The value of a formula: `at` gives numbers as mpf, rows as lists, labels as int."""
+    names = dict(at)
+    body = ast.parse(text.strip("\n")).body
+    with mp.workdps(DIGITS):
+        try:
+            for statement in body[:-1]:
+                names[statement.targets[0].id] = _read(statement.value, names)
+            value = _read(body[-1].value, names)
+        except ZeroDivisionError:
+            raise Undefined from None
+    if isinstance(value, mpmath.mpc) or not mpmath.isfinite(value):
+        raise Undefined
+    return value
+
+
+def derivative(text, at, name, entry=None, side=0):
+    """The derivative by a number, or by one entry of a row; from one side only where *side* is 1 or -1."""
+    with mp.workdps(DIGITS):
+        x = at[name] if entry is None else at[name][entry]
+        step = STEP * max(abs(x), mpf(2) ** -40)
+
+        def moved(times):
+            new = x + times * step
+            row = at[name]
+            return evaluate(text, at | {name: new if entry is None else [*row[:entry], new, *row[entry + 1 :]]})
+
+        if side:
+            return (moved(side) - moved(0)) / (side * step)
+        return (moved(1) - moved(-1)) / (2 * step)
+
+
+def number(value):
+    """A float or a decimal, exactly."""
+    fraction = Fraction(value)
+    with mp.workdps(DIGITS):
+        return mpf(fraction.numerator) / fraction.denominator
+
+
+def _each(function, *values):
+    size = next((len(value) for value in values if isinstance(value, list)), None)
+    if size is None:
+        return function(*values)
+    return [function(*entries) for entries in zip(*(v if isinstance(v, list) else [v] * size for v in values))]
+
+
+def _read(node, names):
+    match node:
+        case ast.Constant(value=value):
+            return number(repr(value))
+        case ast.Name(id=name):
+            return names[name]
+        case ast.UnaryOp(op=op, operand=operand):
+            value = _read(operand, names)
+            return _each(operator.not_ if isinstance(op, ast.Not) else operator.neg, value)
+        case ast.BoolOp(op=op, values=values):
+            both = operator.and_ if isinstance(op, ast.And) else operator.or_
+            result, *others = (_read(value, names) for value in values)
+            for other in others:
+                result = _each(both, result, other)
+            return result
+        case ast.BinOp(left=left, op=ast.Pow(), right=right):
+            return _each(_power, _read(left, names), _read(right, names))
+        case ast.BinOp(left=left, op=op, right=right):
+            return _each(_BINARY[type(op)], _read(left, names), _read(right, names))
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            return _each(_COMPARISONS[type(op)], _read(left, names), _read(right, names))
+        case ast.Subscript(value=row, slice=label):
+            row, label = _read(row, names), _read(label, names)
+            return row[label] if 0 <= label < len(row) else mpf(0)
+        case ast.Call(func=ast.Name(id="where"), args=[condition, yes, no]):
+            return _where(_read(condition, names), yes, no, names)
+        case ast.Call(func=ast.Name(id="onehot"), args=[label]):
+            size = max(len(value) for value in names.values() if isinstance(value, list))
+            return [mpf(j == _read(label, names)) for j in range(size)]
+        case ast.Call(func=ast.Name(id=name), args=args):
+            return _call(name, [_read(arg, names) for arg in args])
+    raise AssertionError(ast.dump(node))
+
+
+def _where(condition, yes, no, names):
+    if not isinstance(condition, list):
+        return _read(yes if condition else no, names)
+    branches = {}
+    for truth, branch in ((True, yes), (False, no)):
+        if truth in condition:
+            value = _read(branch, names)
+            branches[truth] = value if isinstance(value, list) else [value] * len(condition)
+    return [branches[truth][j] for j, truth in enumerate(condition)]
+
+
+def _call(name, args):
+    if name in ("max", "min") and len(args) > 1:
+        return _each(max if name == "max" else min, *args)
+    if name in _FUNCTIONS:
+        return _each(_real, _each(_FUNCTIONS[name], *args))
+    (row,) = args
+    if name == "size":
+        return mpf(len(row))
+    if name in ("sum", "mean"):
+        return mpmath.fsum(row) / (len(row) if name == "mean" else 1)
+    if name in ("max", "min"):
+        return max(row) if name == "max" else min(row)
+    if name == "norm":
+        return mpmath.sqrt(mpmath.fsum(entry**2 for entry in row))
+    greatest = max(row)
+    total = mpmath.fsum(mpmath.exp(entry - greatest) for entry in row)
+    logarithm = greatest + mpmath.log(total)
+    if name == "logsumexp":
+        return logarithm
+    logs = [entry - logarithm for entry in row]
+    return {"log_softmax": logs, "softmax": [mpmath.exp(entry) for entry in logs]}[name]
+
+
+def _power(base, exponent):
+    return mpf(1) if exponent == 0 else _real(base**exponent)
+
+
+def _real(value):
+    # A branch that is not taken may be undefined; nan stays there and reaches a result only if it is used.
+    return mpmath.nan if isinstance(value, mpmath.mpc) else value
