@@ -7,10 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lossbench.adapters.numba import kernel
     from lossbench.errors import CallError, LossbenchError, SpecError, StoreError, Unsupported
-    from lossbench.evaluation import Evaluation, evaluate, reference
-    from lossbench.formula.oracle import Certified, Enclosure
-    from lossbench.kernels import kernel
+    from lossbench.evaluation import Evaluation, Reference, evaluate, reference
     from lossbench.loss import Loss
     from lossbench.runs import Run, run
     from lossbench.spec import load, names
@@ -19,17 +18,16 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CallError": "errors",
-    "Certified": "formula.oracle",
-    "Enclosure": "formula.oracle",
     "Evaluation": "evaluation",
     "Loss": "loss",
     "LossbenchError": "errors",
+    "Reference": "evaluation",
     "Run": "runs",
     "SpecError": "errors",
     "StoreError": "errors",
     "Unsupported": "errors",
     "evaluate": "evaluation",
-    "kernel": "kernels",
+    "kernel": "adapters.numba",
     "load": "spec",
     "names": "spec",
     "reference": "evaluation",
@@ -38,11 +36,10 @@ _HOME = {
 
 __all__ = [
     "CallError",
-    "Certified",
-    "Enclosure",
     "Evaluation",
     "Loss",
     "LossbenchError",
+    "Reference",
     "Run",
     "SpecError",
     "StoreError",

@@ -44,7 +44,7 @@ def cells(jobs: pd.DataFrame) -> pd.DataFrame:
         value_max_ulp, gradient_max_ulp, value_conditioned, gradient_conditioned, value_normwise, gradient_normwise,
         value_worst, gradient_worst: Over its drawn points.
         mismatches: Entries of drawn points that differ in kind.
-        planned, measured, refused, failed: Jobs, refused ones with the unsupported.
+        planned, measured, refused, failed: Jobs without the divergences, refused ones with the unsupported.
         edges, edges_wrong: Edges that were measured, and those of them that are inaccurate or wrong.
     """
     counted = jobs[jobs["own_call"]]
@@ -106,10 +106,13 @@ def _row(answers: Answers, job: Job) -> dict[str, object]:
         "verdict": measured.verdict,
         "reason": measured.reason or _reason(answers, measured),
     }
-    for what, part in (("value", measured.value), ("gradient", measured.gradient)):
+    parts = {"value": measured.value, "gradient": measured.gradient}
+    for what, part in parts.items():
         for name in (*ERRORS, *COUNTS):
             row[f"{what}_{name}"] = getattr(part, name) if part else (np.nan if name in ERRORS else 0)
         row[f"{what}_worst"] = worst(answers, measured, what) if part else ""
+        if part and not row["reason"] and part.verdict == measured.verdict in ("inaccurate", "wrong"):
+            row["reason"] = f"{what} at {row[f'{what}_worst']}"
     return row
 
 
@@ -122,7 +125,7 @@ def _reason(answers: Answers, measured: Measured) -> str:
     if measured.verdict in ("inaccurate", "wrong") and case.points == "divergence":
         return f"at {shown.at(loss.divergences[case.index].when)}: {loss.divergences[case.index].why}"
     flushed = sum(part.flushed for part in measured.parts.values())
-    if flushed:
+    if flushed and measured.verdict == "accurate":
         return f"{flushed} subnormal results are flushed to zero"
     return ""
 
@@ -161,7 +164,8 @@ def _cell(key: tuple[str, str, str], group: pd.DataFrame) -> dict[str, object]:
     first = group.iloc[0]
     of_verdict = group[group["verdict"] == verdict]
     drawn = group[group["points"] == "domain"]
-    measured = ~group["verdict"].isin(["unsupported", "refused", "failed"])
+    counted = group["points"] != "divergence"
+    measured = counted & ~group["verdict"].isin(["unsupported", "refused", "failed"])
     edge = measured & (group["points"] == "edge")
     row: dict[str, object] = {
         **dict(zip(("loss", "target", "dtype"), key, strict=True)),
@@ -169,10 +173,10 @@ def _cell(key: tuple[str, str, str], group: pd.DataFrame) -> dict[str, object]:
         "verdict": verdict,
         "reason": next((reason for reason in of_verdict["reason"] if reason), ""),
         "mismatches": int(drawn[[f"{what}_{kind}" for what in WHAT for kind in COUNTS[:3]]].to_numpy().sum()),
-        "planned": len(group),
+        "planned": int(counted.sum()),
         "measured": int(measured.sum()),
-        "refused": int(group["verdict"].isin(["unsupported", "refused"]).sum()),
-        "failed": int((group["verdict"] == "failed").sum()),
+        "refused": int((counted & group["verdict"].isin(["unsupported", "refused"])).sum()),
+        "failed": int((counted & (group["verdict"] == "failed")).sum()),
         "edges": int(edge.sum()),
         "edges_wrong": int((edge & group["verdict"].isin(["inaccurate", "wrong"])).sum()),
     }

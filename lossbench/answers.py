@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from msgspec.structs import replace
 
-from lossbench import verdicts
+from lossbench import conditioning, verdicts
 from lossbench.agreement import Accuracy, compare, together
 from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Case, Job, Output, Refusal, Timing
@@ -125,13 +125,8 @@ class Answers:
             for name, array in arrays.items()
             if name.startswith(("input.", "parameter.")) or name == "sample_weight"
         }
-        plain = None
-        if case.reduction != "none":
-            plain = self.by_key.get(reference_job(replace(case, reduction="none")).key)
-        elements = None
-        if isinstance(plain, Output):
-            names = {"value", "condition"} & set(plain.arrays)
-            elements = {name: self.store.array(plain.arrays[name]) for name in names}
+        plain = self.by_key.get(reference_job(replace(case, reduction="none", weighted=False)).key)
+        elements = self.store.array(plain.arrays["value"]) if isinstance(plain, Output) else None
         found = exact(case, self.losses[case.loss], arrays, inputs, elements)
         return Certified(output=answer, inputs=inputs, exact=found)
 
@@ -146,7 +141,7 @@ def exact(
     loss: Loss,
     arrays: Mapping[str, np.ndarray],
     inputs: Mapping[str, np.ndarray],
-    elements: Mapping[str, np.ndarray] | None = None,
+    elements: np.ndarray | None = None,
 ) -> dict[str, Exact]:
     """What must come out of *case*: `value` and each `gradient.<input>`, with what their errors are weighed by.
 
@@ -155,48 +150,47 @@ def exact(
         loss: Says which inputs are rows and which have gradients.
         arrays: The reference's.
         inputs: What went in.
-        elements: Value and condition before the reduction, where known: they tell what a sum cancels.
+        elements: The value before weights and reduction, where known: it tells what a sum cancels.
     """
-    first = inputs[next(iter(loss.inputs))]
-    batch = first.shape[0]
+    batch = inputs[next(iter(loss.inputs))].shape[0]
     classes = next((inputs[name].shape[-1] for name, one in loss.inputs.items() if one.kind == "row"), 1)
     reduced = case.reduction != "none"
-    size = _moved(loss, arrays, inputs)
-    condition = arrays.get("condition")
+    share = 1.0 / batch if case.reduction == "mean" and batch else 1.0
+    weight = inputs.get("sample_weight", np.ones(batch)).astype(np.float64)
+    estimates = conditioning.estimates(loss, inputs)
+    moved = weight * estimates["value"].moved
     if reduced:
-        total = np.abs(np.asarray(arrays["value"], np.float64))
         if elements is not None:
-            known = elements.get("condition")
-            weight = 1.0 + (0.0 if known is None else np.nan_to_num(known, posinf=0.0))
-            parts = np.abs(elements["value"]) * weight
-            share = 1.0 / batch if case.reduction == "mean" and batch else 1.0
-            size = np.asarray(max(float(size.sum()), float(np.nansum(parts)) * share))
-        else:
-            size = np.asarray(size.sum())
-        if condition is None or condition.shape != total.shape:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                condition = size / total
+            with np.errstate(invalid="ignore"):
+                moved = moved + np.nan_to_num(np.abs(weight * elements), posinf=0.0)
+        moved = share * moved.sum()
+    unsaid = _weighed_away(weight, estimates["value"].number)
+    value = np.where(unsaid.any() if reduced else unsaid, np.nan, arrays["value"])
     found = {
         "value": Exact.of(
-            arrays,
-            "value",
-            case.dtype,
-            condition=condition,
-            size=size,
-            terms=classes * (batch if reduced else 1),
+            {**arrays, "value": value}, "value", case.dtype, moved=moved, terms=classes * (batch if reduced else 1)
         )
     }
     for name, one in loss.inputs.items():
         if one.grad:
-            found[f"gradient.{name}"] = Exact.of(
-                arrays,
-                f"gradient.{name}",
+            key, is_row = f"gradient.{name}", one.kind == "row"
+            weights = weight[:, None] if is_row else weight
+            slopes = np.where(_weighed_away(weights, estimates[key].number), np.nan, arrays[key])
+            found[key] = Exact.of(
+                {**arrays, key: slopes},
+                key,
                 case.dtype,
-                unit=1.0 / batch if case.reduction == "mean" and batch else 1.0,
+                moved=share * weights * estimates[key].moved,
+                unit=share,
                 terms=classes,
-                rows=one.kind == "row",
+                rows=is_row,
             )
     return found
+
+
+def _weighed_away(weight: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Where an infinite number has the weight 0: nobody has decided what that is."""
+    return np.asarray((weight == 0) & ~np.isfinite(number))
 
 
 def measure(
@@ -218,15 +212,3 @@ def measure(
             return Measured(job=job, verdict="wrong", reason=reason, got=got)
     parts = {name: compare(got[name], one, nan_required=name in nan_required) for name, one in exact.items()}
     return Measured(job=job, verdict=verdicts.worst(part.verdict for part in parts.values()), got=got, parts=parts)
-
-
-def _moved(loss: Loss, arrays: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """How far the value moves when every input moves by its own size: the sum of abs(x*g), one number per element."""
-    total = np.zeros(len(inputs[next(iter(loss.inputs))]))
-    for name, one in loss.inputs.items():
-        if one.grad:
-            gradient = arrays[f"gradient.{name}"]
-            with np.errstate(invalid="ignore", over="ignore"):
-                moved = np.nan_to_num(np.abs(inputs[name].astype(np.float64) * gradient), posinf=0.0)
-            total = total + (moved.sum(axis=-1) if one.kind == "row" else moved)
-    return total

@@ -83,8 +83,9 @@ class Child:
 
     def kill(self) -> None:
         """End it and all that it started; whoever waits for its reply finds the pipe closed."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:  # else its number may be another's by now
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End it, and let go of our end."""

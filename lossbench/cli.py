@@ -81,7 +81,7 @@ def show(
 
     found = spec.load(loss)
     if as_json:
-        _print_json({"name": found.name} | msgspec.to_builtins(found) | {"path": str(found.path)})
+        _print_json(msgspec.to_builtins(found, enc_hook=str))
     else:
         out.print(terminal.loss(found))
 

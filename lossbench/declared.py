@@ -9,7 +9,9 @@ from decimal import Decimal, InvalidOperation
 import numpy as np
 
 from lossbench import inputs
+from lossbench.formula import Graph, floats
 from lossbench.formula.oracle import constant
+from lossbench.formula.parse import parse
 from lossbench.loss import Divergence, Edge, Loss, Numbers
 from lossbench.ulp import Exact, exponent
 
@@ -56,8 +58,7 @@ def exact(value: Numbers, like: Exact) -> Exact | None:
         radius=zeros,
         lower=ends[..., 0],
         upper=ends[..., 1],
-        condition=zeros,
-        size=zeros,
+        moved=zeros,
         unit=like.unit,
         terms=like.terms,
         rows=like.rows,
@@ -69,7 +70,7 @@ def filled(of: Exact, decided: Exact) -> Exact:
     open_ = np.isnan(of.high)
     if not open_.any():
         return of
-    fields = ("high", "low", "radius", "lower", "upper", "condition", "size")
+    fields = ("high", "low", "radius", "lower", "upper", "moved")
     return replace(of, **{name: np.where(open_, getattr(decided, name), getattr(of, name)) for name in fields})
 
 
@@ -102,21 +103,10 @@ def _half_unit(text: str) -> float:
     return 0.5 * 10.0**digits.exponent
 
 
-def conventions(loss: Loss, framework: str) -> list[dict[str, Numbers]]:
-    """The points of *loss* at which *framework* may differ: none of them counts as an error of its own call."""
-    points = [edge.at for edge in loss.edges if edge.status != "required"]
-    return points + [
-        one.when for one in loss.divergences if one.framework == framework and one.kind != "defect" and one.call is None
-    ]
-
-
-def divergences_at(loss: Loss, framework: str, edge: Edge) -> list[Divergence]:
-    """What is declared of *framework*'s own call at the point of *edge*."""
-    return [
-        one
-        for one in loss.divergences
-        if one.framework == framework and one.call is None and _same(loss, one.when, edge.at)
-    ]
+def differences_at(loss: Loss, framework: str, edge: Edge) -> list[Divergence]:
+    """What is declared of *framework*'s own call at the point of *edge*, and is no defect."""
+    found = _differences(loss, framework)
+    return [one for one in found if one.reduction == edge.reduction and _same(loss, one.when, edge.at)]
 
 
 def _same(loss: Loss, one: Mapping[str, Numbers], other: Mapping[str, Numbers]) -> bool:
@@ -129,19 +119,47 @@ def _same(loss: Loss, one: Mapping[str, Numbers], other: Mapping[str, Numbers]) 
     )
 
 
-def conventional(
-    loss: Loss, framework: str, dtype: str, given: Mapping[str, np.ndarray], entries: np.ndarray
-) -> np.ndarray:
-    """Which of *entries*, indices of the batch *given*, stand at a point of a declared convention."""
-    found = np.zeros(len(entries), bool)
-    for at in conventions(loss, framework):
-        point = inputs.of_point(loss, at, dtype, "none")
-        wanted = point.arrays
-        if any(not np.array_equal(given[name], value) for name, value in point.parameters.items() if name in given):
-            continue
-        if any(given[name].shape[1:] != array.shape[1:] for name, array in wanted.items()):
-            continue
-        for index in range(len(next(iter(wanted.values())))):
-            hits = [given[name][entries] == array[index] for name, array in wanted.items()]
-            found |= np.logical_and.reduce([hit.reshape(len(entries), -1).all(axis=1) for hit in hits])
+def conventional(loss: Loss, framework: str, dtype: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which entries of the batch *given* stand where the spec declares that *framework* may differ: shape (n,)."""
+    found = inside_any(loss, framework, given)
+    points = [edge.at for edge in loss.edges if edge.status != "required"]
+    for at in points + [one.when for one in _differences(loss, framework)]:
+        found |= _stands_at(inputs.of_point(loss, at, dtype, "none"), given)
+    return found
+
+
+def inside_any(loss: Loss, framework: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which entries of the batch *given* stand in a region in which the spec declares that *framework* differs."""
+    found = np.zeros(len(given[next(iter(loss.inputs))]), bool)
+    for one in _differences(loss, framework):
+        if one.region:
+            found |= inside(loss, one.region, given)
+    return found
+
+
+def _differences(loss: Loss, framework: str) -> list[Divergence]:
+    """What is declared of *framework*'s own call, and is no defect."""
+    return [one for one in loss.divergences if one.framework == framework and one.kind != "defect" and one.call is None]
+
+
+def inside(loss: Loss, region: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which entries of the batch *given* fulfil the condition *region*; a row does if any of its classes does."""
+    names = loss.formula.names
+    condition = parse(region, names, Graph(), where=f"a region of {loss.name}")
+    numbers = {name: array.astype(np.float64) for name, array in given.items() if name in names}
+    (found,) = floats.evaluate([condition], numbers)
+    batch = len(given[next(iter(loss.inputs))])
+    return np.asarray(np.broadcast_to(found.any(axis=-1) if found.ndim else found, (batch,)))
+
+
+def _stands_at(point: inputs.Problem, given: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which entries of the batch *given* are one of those of *point*, at its parameters."""
+    found = np.zeros(len(given[next(iter(point.arrays))]), bool)
+    if any(not np.array_equal(given[name], value) for name, value in point.parameters.items() if name in given):
+        return found
+    if any(given[name].shape[1:] != array.shape[1:] for name, array in point.arrays.items()):
+        return found
+    for index in range(len(next(iter(point.arrays.values())))):
+        hits = [given[name] == array[index] for name, array in point.arrays.items()]
+        found |= np.logical_and.reduce([hit.reshape(len(found), -1).all(axis=1) for hit in hits])
     return found

@@ -29,6 +29,48 @@ class Evaluation:
     gradient: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What is certified; every array is float64 and correctly rounded.
+
+    Attributes:
+        value: Shape (n,) for reduction none, () otherwise; nan where mathematics says nothing.
+        gradient: The derivative of the value's sum by each differentiated input, of that input's shape; at a kink the
+            centre of the subdifferential.
+        certified: The same with remainders, proved radii and the ends of subdifferentials.
+    """
+
+    value: np.ndarray
+    gradient: dict[str, np.ndarray]
+    certified: oracle.Certified
+
+    @property
+    def radius(self) -> dict[str, np.ndarray]:
+        """Of `value` and of each input's gradient: the exact number is proved to lie within it of the certified pair."""
+        return {name: enclosure.radius for name, enclosure in self._enclosures.items()}
+
+    @property
+    def kind(self) -> dict[str, np.ndarray]:
+        """Of `value` and of each input's gradient, entry by entry: finite, infinite, undefined or kink."""
+        return {
+            name: np.select(
+                [np.isnan(one.high), np.isinf(one.high), one.lower < one.upper],
+                ["undefined", "infinite", "kink"],
+                "finite",
+            )
+            for name, one in self._enclosures.items()
+        }
+
+    @property
+    def subdifferential(self) -> dict[str, np.ndarray]:
+        """By each differentiated input: its ends, shape (2, ...); equal where the loss is smooth."""
+        return {name: np.stack([one.lower, one.upper]) for name, one in self.certified.gradient.items()}
+
+    @property
+    def _enclosures(self) -> dict[str, oracle.Enclosure]:
+        return {"value": self.certified.value, **self.certified.gradient}
+
+
 def evaluate(
     loss: str | Path | Loss,
     target: str = "torch",
@@ -76,7 +118,7 @@ def reference(
     reduction: str = "none",
     sample_weight: object = None,
     **inputs_and_parameters: object,
-) -> oracle.Certified:
+) -> Reference:
     """The certified value and gradient of *loss*, at inputs and parameters rounded to *dtype*.
 
     Arguments and errors are those of `evaluate`.
@@ -85,13 +127,15 @@ def reference(
     problem = inputs.problem(
         found, inputs_and_parameters, dtype=dtype, reduction=reduction, sample_weight=sample_weight
     )
-    return oracle.certify(
+    certified = oracle.certify(
         found.formula,
         problem.arrays,
         problem.parameters,
         reduction=problem.reduction,
         sample_weight=problem.sample_weight,
     )
+    gradient = {name: one.high for name, one in certified.gradient.items()}
+    return Reference(value=certified.value.high, gradient=gradient, certified=certified)
 
 
 def _loss(loss: str | Path | Loss) -> Loss:

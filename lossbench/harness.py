@@ -66,6 +66,8 @@ class _Run:
             self.time([job for job in left if job.measure != "accuracy"])
         finally:
             self.stop()
+            for child in self.children:
+                child.stop()
 
     def stop(self) -> None:
         self.stopped = True
@@ -87,10 +89,18 @@ class _Run:
 
     def together(self, function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
         """*function* of every item, on as many threads as there are cores; each thread waits for a worker."""
+
+        def watched(item: Item) -> Found:
+            try:
+                return function(item)
+            except BaseException:  # the others must not go on: nobody looks at this one before they end
+                self.stop()
+                raise
+
         with ThreadPoolExecutor(self.cores) as pool:
             try:
-                return list(pool.map(function, items))
-            except BaseException:  # Ctrl-C too: without workers the threads end, and the pool can close
+                return list(pool.map(watched, items))
+            except BaseException:  # Ctrl-C, which this thread gets; without workers the pool can close
                 self.stop()
                 raise
 

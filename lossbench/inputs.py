@@ -40,9 +40,9 @@ class Problem:
 
 def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """*values* (float64) rounded once, to nearest even, to *dtype*; as float64 for float64, as float32 otherwise."""
-    values = np.array(values, dtype=np.float64)
+    values = np.asarray(values, dtype=np.float64)
     if dtype == "float64":
-        return values
+        return values.copy()
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype == "float16":
             values = values.astype(np.float16).astype(np.float64)

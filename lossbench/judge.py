@@ -20,14 +20,13 @@ def judge(answers: Answers, job: Job) -> Measured:
     loss = answers.losses[job.case.loss]
     if job.case.points == "edge":
         return _edge(answers, job, loss, measured)
-    if not measured.parts:
-        return measured
-    certified = answers.certified(job.case)
-    assert isinstance(certified, Certified)
     if job.case.points == "divergence":
         one = loss.divergences[job.case.index]
         return measured if one.kind == "defect" else replace(measured, verdict=verdicts.excused(measured.verdict))
-    return _domain(loss, certified, measured)
+    certified = answers.certified(job.case)
+    if isinstance(certified, Certified) and measured.verdict in ("inaccurate", "wrong"):
+        return _domain(loss, certified, measured)
+    return measured
 
 
 def prove(answers: Answers, job: Job) -> tuple[verdicts.Proof, Measured]:
@@ -72,42 +71,47 @@ def _differs(measured: Measured, exact: Mapping[str, Exact], claims: Mapping[str
         if part is None or of is None:
             continue
         chosen = of.kink.any() or bool((np.isnan(of.high) & ~np.isnan(measured.got[name].reshape(of.high.shape))).any())
-        if chosen or part.verdict in ("inaccurate", "wrong"):
+        # Not by the verdict alone: what conditioning excuses is still a difference.
+        if chosen or part.verdict not in ("exact", "faithful"):
             return True
     return False
 
 
 def _domain(loss: Loss, certified: Certified, measured: Measured) -> Measured:
-    """Drawn points count, but for those that stand exactly where the spec declares a convention."""
-    if measured.verdict not in ("inaccurate", "wrong") or measured.job.case.reduction != "none":
-        return measured
-    case, framework = measured.job.case, measured.job.target.framework
-    batch = measured.parts["value"].grades.size
-    grade = np.zeros(batch, np.int8)
-    for part in measured.parts.values():
-        grade = np.maximum(grade, part.grades.reshape(batch, -1).max(axis=1, initial=0))
-    poor = np.flatnonzero(grade > verdicts.GRADES.index("accurate"))
-    excused = declared.conventional(loss, framework, case.dtype, certified.inputs, poor)
+    """Drawn points count, but for those where the spec declares a convention; such a one excuses a sum over it too."""
+    job = measured.job
+    excused = declared.conventional(loss, job.target.framework, job.case.dtype, certified.inputs)
     if not excused.any():
         return measured
-    if not excused.all():
-        return replace(measured, verdict=verdicts.GRADES[int(grade[poor[~excused]].max())])
-    reason = f"{excused.sum()} points where the spec declares a convention"
-    return replace(measured, verdict="convention", reason=reason)
+    left = {name: _without(of, excused) for name, of in certified.exact.items()}
+    counted = measure(job, measured.got, left)
+    verdict = "convention" if counted.verdict in ("exact", "faithful", "accurate") else counted.verdict
+    reason = f"{excused.sum()} of {excused.size} points stand where the spec declares a convention, and are not counted"
+    return replace(counted, verdict=verdict, reason=reason if verdict == "convention" else "")
+
+
+def _without(of: Exact, excused: np.ndarray) -> Exact:
+    """*of* without the *excused* elements or rows; a sum over them is undefined."""
+    if of.high.ndim == 0:
+        return replace(of, high=np.asarray(np.nan))
+    return replace(of, high=np.where(excused.reshape(-1, *[1] * (of.high.ndim - 1)), np.nan, of.high))
 
 
 def _edge(answers: Answers, job: Job, loss: Loss, measured: Measured) -> Measured:
-    """An edge counts if its answer is required and no convention of the framework is declared at its point."""
-    edge = loss.edges[job.case.index]
-    excuses = [one for one in declared.divergences_at(loss, job.target.framework, edge) if one.kind != "defect"]
+    """An edge counts if its answer is required and no convention of the framework is declared there."""
+    edge, framework = loss.edges[job.case.index], job.target.framework
+    why = [edge.why] if edge.status != "required" else []
+    why += [one.why for one in declared.differences_at(loss, framework, edge)]
     certified = answers.certified(job.case)
-    if measured.parts and isinstance(certified, Certified):
-        measured = _measured_edge(loss, edge, certified, measured)
-    if edge.status == "required" and not excuses:
+    if isinstance(certified, Certified):
+        if not why and declared.inside_any(loss, framework, certified.inputs).any():
+            why = ["in a region where the spec declares a convention"]
+        if measured.parts:
+            measured = _measured_edge(loss, edge, certified, measured)
+    if not why:
         return measured
-    why = excuses[0].why if excuses else edge.why
     verdict = verdicts.excused(measured.verdict)
-    return replace(measured, verdict=verdict, reason=measured.reason or (why if verdict == "convention" else ""))
+    return replace(measured, verdict=verdict, reason=measured.reason or (why[-1] if verdict == "convention" else ""))
 
 
 def _measured_edge(loss: Loss, edge: Edge, certified: Certified, measured: Measured) -> Measured:

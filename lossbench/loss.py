@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,11 @@ Domain = Literal[
     "onehot",  # a row of one 1 and zeros
     "class",  # an index 0 .. classes-1
 ]
+DOMAINS: Mapping[str, tuple[Domain, ...]] = {  # those that fit an input of each kind
+    "real": ("count", "nonnegative", "nonzero", "positive", "real", "sign", "unit"),
+    "row": ("log_simplex", "nonnegative", "onehot", "positive", "real", "simplex", "unit"),
+    "label": ("class",),
+}
 Reduction = Literal["none", "mean", "sum"]
 Dtype = Literal["float64", "float32", "bfloat16", "float16"]
 Framework = str
@@ -94,7 +100,10 @@ class Call(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Divergence(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `framework` gives at `when`, by its own call or by `call`, where the mathematics says otherwise."""
+    """What `framework` gives at `when`, by its own call or by `call`, where the mathematics says otherwise.
+
+    `region` says where else it is so: a condition of the formula language on the inputs and parameters.
+    """
 
     framework: Framework
     when: dict[str, Numbers]
@@ -107,6 +116,7 @@ class Divergence(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     value: Numbers | None = None
     gradient: Numbers | dict[str, Numbers] | None = None
     raises: str | None = None
+    region: str = ""
     url: str = ""
 
 

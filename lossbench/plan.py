@@ -9,11 +9,12 @@ from functools import cache, partial
 from importlib.metadata import entry_points
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 from msgspec.structs import replace
 
 from lossbench.errors import LossbenchError
-from lossbench.loss import Loss, Number, Reduction
+from lossbench.loss import Dtype, Loss, Number, Reduction
 from lossbench.records import REFERENCE, Case, Job, Target
 from lossbench.suite import Accuracy, Suite, Timing, merged
 from lossbench.suite import load as suite
@@ -92,8 +93,11 @@ def jobs(
         dtypes: Only those among these.
 
     Raises:
-        LossbenchError: A target is unknown, or nothing is left to do.
+        LossbenchError: A target or dtype is unknown, or nothing is left to do.
     """
+    for dtype in dtypes or ():
+        if dtype not in get_args(Dtype):
+            raise LossbenchError(f"unknown dtype {dtype!r}; expected one of: {', '.join(sorted(get_args(Dtype)))}")
     chosen = cache(partial(_chosen, targets))
     found: dict[Job, None] = {}
     for loss in losses:

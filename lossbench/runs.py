@@ -77,7 +77,7 @@ def run(
     if resume is None:
         found, chosen = _asked(suites, losses)
         jobs = plan.jobs(found, chosen, targets, dtypes)
-        store = Store.create(_folder(Path(out), found.name), jobs, chosen, found)
+        store = Store.create(folder(Path(out), found.name, datetime.now()), jobs, chosen, found)
     elif losses or targets or dtypes:
         raise LossbenchError("a resumed run does what was planned; leave out losses, targets and dtypes")
     else:
@@ -98,9 +98,9 @@ def planned(
     return plan.jobs(*_asked(suites, losses), targets, dtypes)
 
 
-def reported(folder: str | Path) -> Run:
+def reported(path: str | Path) -> Run:
     """The run in that folder, with its report written anew."""
-    store = Store.open(folder)
+    store = Store.open(path)
     report.write(store)
     return Run(store)
 
@@ -111,8 +111,8 @@ def _asked(suites: Some, losses: Some | None) -> tuple[Suite, list[Loss]]:
     return plan.merged([plan.suite(name) for name in suites or ("smoke",)]), unique
 
 
-def _folder(out: Path, suite: str) -> Path:
+def folder(out: Path, suite: str, now: datetime) -> Path:
     """A new folder of *out*, named after the time and the suite."""
-    name = f"{datetime.now():%Y-%m-%d-%H%M%S}-{suite}"
-    taken = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    return next(out / one for one in (name, *(f"{name}-{number}" for number in range(2, 1000))) if one not in taken)
+    name = f"{now:%Y-%m-%d-%H%M%S}-{suite}"
+    names = (name, *(f"{name}-{number}" for number in range(2, 1000)))
+    return next(out / one for one in names if not (out / one).exists())

@@ -20,7 +20,7 @@ from lossbench.errors import SpecError
 from lossbench.formula import Graph
 from lossbench.formula.parse import parse
 from lossbench.lines import line_of
-from lossbench.loss import RESERVED, Dtype, Loss, Number, Numbers, Reduction, Text
+from lossbench.loss import DOMAINS, RESERVED, Dtype, Loss, Number, Numbers, Reduction, Text
 
 __all__ = ["FOLDER", "Dtype", "Loss", "Number", "Numbers", "Reduction", "aliases", "exact", "load", "load_all", "names"]
 
@@ -171,6 +171,10 @@ def _check(loss: Loss, shown: str) -> None:
             raise fail("inputs", f"the name {name!r} is reserved or no identifier; choose another")
     if not any(one.grad for one in loss.inputs.values()):
         raise fail("inputs", "no input has `grad = true`; expected at least one")
+    for name, one in loss.inputs.items():
+        if one.domain not in DOMAINS[one.kind]:
+            options = ", ".join(DOMAINS[one.kind])
+            raise fail(f"inputs.{name}", f"{name!r} is a {one.kind} of domain {one.domain}; expected one of: {options}")
     both = set(loss.inputs) & set(loss.parameters)
     if both:
         raise fail("parameters", f"{min(both)!r} is an input and a parameter; choose another name")
@@ -193,6 +197,13 @@ def _check(loss: Loss, shown: str) -> None:
         if missing:
             raise fail(key, f"{key} gives no {min(missing)!r}; expected every input")
         _check_numbers(list(at.values()), partial(fail, key))
+    for index, divergence in enumerate(loss.divergences):
+        if divergence.region:
+            key = f"divergences[{index}].region"
+            line = line_of(loss.source, key)
+            condition = parse(divergence.region, loss.formula.names, Graph(), where=shown, line=line)
+            if condition.kind not in ("bool", "mask"):
+                raise fail(key, f"the region {divergence.region!r} is a {condition.kind}; expected a condition")
     for framework, call in loss.frameworks.items():
         if "sample_weight" not in (text := call.weighted or call.call) and "reduce(" not in text:
             raise fail(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import get_args
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -14,7 +15,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from lossbench.loss import Loss
-from lossbench.records import Job
+from lossbench.records import Job, Measure
 
 Tell = Callable[[int, int, str], None]
 
@@ -51,7 +52,7 @@ def loss(one: Loss) -> RenderableType:
 
 def plan(jobs: Sequence[Job]) -> RenderableType:
     """How many jobs of which kind each target gets."""
-    measures = ("accuracy", "forward", "gradient")
+    measures = get_args(Measure)
     counts = Counter((job.target.name, job.measure) for job in jobs)
     losses = len({job.case.loss for job in jobs})
     table = Table("target", *measures, title=f"{len(jobs)} jobs on {losses} losses")

@@ -63,8 +63,8 @@ class Exact:
         dtype: Of the numbers that will be compared with it.
         high, low, radius: Nearest double, remainder, proved half-width of the rest; the shape of the output.
         lower, upper: Ends of the subdifferential; equal to `high` where smooth.
-        condition: By how many ulps one ulp of the inputs moves the result: sum of abs(x*g)/abs(v), in total.
-        size: Where the exact number is 0, the sum of abs(x*g) itself: what cancelled; 0 where nothing did.
+        moved: How far the number moves when every input moves by its own size: the sum of abs(x*d), where d is the
+            derivative by x; 0 where that is unknown.
         unit: The number that counts as ordinary: 1, or 1/n for the gradient of a mean over n.
         terms: How many numbers are added up into one entry.
         rows: Whether the last axis is a vector, whose entries are judged beside its largest one.
@@ -76,8 +76,7 @@ class Exact:
     radius: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
-    condition: np.ndarray
-    size: np.ndarray
+    moved: np.ndarray
     unit: float = 1.0
     terms: int = 1
     rows: bool = False
@@ -89,8 +88,7 @@ class Exact:
         name: str,
         dtype: str,
         *,
-        condition: np.ndarray | None = None,
-        size: np.ndarray | None = None,
+        moved: np.ndarray | None = None,
         unit: float = 1.0,
         terms: int = 1,
         rows: bool = False,
@@ -98,10 +96,6 @@ class Exact:
         """The entry *name* among the arrays of a reference's output; what those lack is 0, or smooth."""
         high = np.asarray(arrays[name], np.float64)
         zeros = np.zeros(high.shape)
-        if condition is None:
-            condition = arrays.get("condition" if name == "value" else f"{name}.condition")
-        if condition is None or condition.shape != high.shape:
-            condition = zeros
         return cls(
             dtype=dtype,
             high=high,
@@ -109,8 +103,7 @@ class Exact:
             radius=arrays.get(f"{name}.radius", zeros),
             lower=arrays.get(f"{name}.lower", high),
             upper=arrays.get(f"{name}.upper", high),
-            condition=np.where((high == 0) | np.isnan(condition), 0.0, np.abs(condition)),
-            size=zeros if size is None else size,
+            moved=zeros if moved is None else np.asarray(moved, np.float64),
             unit=unit,
             terms=terms,
             rows=rows,
@@ -129,13 +122,28 @@ class Exact:
     @cached_property
     def allowance(self) -> np.ndarray:
         """The exponent of the ulp by which an entry is judged, before its condition: that of a vector's largest entry,
-        and at an exact 0 that of what cancelled, or of `unit` where nothing did."""
-        magnitude = np.where(np.isfinite(self.high), np.abs(self.high), 0.0)
-        if self.rows and magnitude.size:
-            magnitude = np.broadcast_to(magnitude.max(axis=-1, keepdims=True), magnitude.shape)
-        magnitude = np.where(magnitude > 0, magnitude, np.where(self.size > 0, self.size, self.unit))
+        and at an exact 0 that of what cancelled, or of `unit` if that is larger."""
+        magnitude, moved = self._sizes
+        magnitude = np.where(magnitude > 0, magnitude, np.maximum(moved, self.unit))
         plain = exponent(magnitude, np.zeros(magnitude.shape), self.dtype)
-        return np.where((self.high != 0) & ~np.asarray(self.rows), self.exponent, plain)
+        return plain if self.rows else np.where(self.high != 0, self.exponent, plain)
+
+    @cached_property
+    def condition(self) -> np.ndarray:
+        """By how many ulps one ulp of every input moves the result, or the largest entry of its vector."""
+        magnitude, moved = self._sizes
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.where((magnitude > 0) & ~self.kink, moved / magnitude, 0.0)
+
+    @cached_property
+    def _sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each entry, or of the largest of its vector: how large it is, and how far it moves."""
+        magnitude, moved = np.where(np.isfinite(self.high), np.abs(self.high), 0.0), self.moved
+        if self.rows and magnitude.size:
+            magnitude, moved = (
+                np.broadcast_to(array.max(axis=-1, keepdims=True), array.shape) for array in (magnitude, moved)
+            )
+        return magnitude, moved
 
 
 @dataclass(frozen=True, kw_only=True)

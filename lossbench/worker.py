@@ -29,6 +29,7 @@ LONGEST = 400  # characters of a framework's words that are kept
 NUMBER_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 LABEL_BYTES = 8
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "LOSSBENCH_", "MALLOC_", "MKL_", "NPROC", "OMP_", "OPENBLAS_")
+NODE = re.compile(r"^\{\{.*?\}\} *")  # TensorFlow names a generated node before it says what is wrong
 OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|resource_exhausted|std::bad_alloc", re.IGNORECASE)
 
 
@@ -180,6 +181,7 @@ def _reason(error: Exception) -> Reason:
 def _words(error: Exception) -> str:
     """The framework's own: `ValueError: ` and the first line of what it says; ours without the name."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    first = NODE.sub("", first)
     if isinstance(error, Unsupported):
         return first
     return f"{type(error).__name__}: {first}"[:LONGEST].rstrip(" :")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lossbench.formula import Formula, Graph, gradient, oracle
+from lossbench.formula.graph import topological
 from lossbench.formula.parse import parse
 
 KINDS = {"x": "real", "z": "real", "y": "real", "c": "real", "p": "row", "q": "row", "j": "label"}  # c: a parameter
@@ -12,7 +13,7 @@ DIFFERENTIATED = ("x", "z", "p")
 def formula(text: str, by: tuple[str, ...] | None = None, divisor: str = "1") -> Formula:
     graph = Graph()
     root = parse(text, KINDS, graph)
-    used = {name for name in KINDS if any(variable.value == name for variable in _variables(root))}
+    used = {node.value for node in topological(root) if node.op == "variable"}
     by = tuple(name for name in DIFFERENTIATED if name in used) if by is None else by
     gradients = gradient(graph, root, by)
     return Formula(
@@ -31,9 +32,3 @@ def certify(text: str, by: tuple[str, ...] | None = None, **at: object) -> oracl
     """The certified formula at one point."""
     arrays = {name: np.array([value], int if name == "j" else float) for name, value in at.items() if name != "c"}
     return oracle.certify(formula(text, by), arrays, {"c": at["c"]} if "c" in at else {})
-
-
-def _variables(root):
-    from lossbench.formula.graph import topological
-
-    return [node for node in topological(root) if node.op == "variable"]

@@ -87,7 +87,8 @@ def _each(function, *values):
     size = next((len(value) for value in values if isinstance(value, list)), None)
     if size is None:
         return function(*values)
-    return [function(*entries) for entries in zip(*(v if isinstance(v, list) else [v] * size for v in values))]
+    rows = [value if isinstance(value, list) else [value] * size for value in values]
+    return [function(*entries) for entries in zip(*rows, strict=True)]
 
 
 def _read(node, names):

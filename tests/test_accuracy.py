@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from square import JAX, Bench
 
-from lossbench import accuracy
+from lossbench import accuracy, conditioning, inputs, spec
 from lossbench.accuracy import Exact, compare
+from lossbench.formula.oracle import certify
+from lossbench.records import Case
 from lossbench.ulp import FORMATS, exponent
 
 
@@ -114,7 +116,7 @@ def test_error_that_the_condition_explains_is_accurate():
     got = np.array([1.0 + 1000 * 2.0**-52])
 
     assert compare(got, exact([1.0])).verdict == "inaccurate"
-    found = compare(got, exact([1.0], condition=np.array([999.0])))
+    found = compare(got, exact([1.0], moved=np.array([999.0])))
 
     assert (found.max_ulp, found.conditioned, found.verdict) == (1000.0, 1.0, "accurate")
 
@@ -122,9 +124,9 @@ def test_error_that_the_condition_explains_is_accurate():
 def test_exact_zero_that_came_out_of_cancellation_is_judged_beside_what_cancelled():
     got = np.array([2.0**-50])
 
-    assert compare(got, exact([0.0], size=np.array([2.0]))).verdict == "accurate"
-    assert compare(np.array([1e-9]), exact([0.0], size=np.array([2.0]))).verdict == "inaccurate"
-    assert compare(np.array([1e-3]), exact([0.0], size=np.array([2.0]))).verdict == "wrong"
+    assert compare(got, exact([0.0], moved=np.array([2.0]))).verdict == "accurate"
+    assert compare(np.array([1e-9]), exact([0.0], moved=np.array([2.0]))).verdict == "inaccurate"
+    assert compare(np.array([1e-3]), exact([0.0], moved=np.array([2.0]))).verdict == "wrong"
 
 
 def test_missed_zero_is_counted_apart_from_ulps():
@@ -245,7 +247,7 @@ def bench(tmp_path):
 
 def test_job_gets_errors_of_value_and_gradient_and_its_worst_input(bench):
     case = bench.case({"y_pred": [1, 0.1], "y_true": [0, 0]}, [1.0, 0.01], [2.0, 0.2])
-    bench.answer(case, [1.0 + 2.0**-23, 0.01], [2.0, 0.2 + 20 * 2.0**-26])
+    bench.answer(case, [1.0 + 2.0**-23, 0.01], [2.0, 0.2 + 40 * 2.0**-26])
 
     row = accuracy.jobs(bench.store).iloc[0]
 
@@ -256,31 +258,36 @@ def test_job_gets_errors_of_value_and_gradient_and_its_worst_input(bench):
         "inaccurate",
     )
     assert row["value_max_ulp"] == 1.0
-    assert row["gradient_max_ulp"] == pytest.approx(20.0)
+    assert row["gradient_max_ulp"] == pytest.approx(40.0)
     assert row["value_worst"] == "y_pred=1, y_true=0: got 1.0000001 (0x1.000002p+0), exact 1"
-    assert row["gradient_worst"].startswith("y_pred=0.1 (0x1.99999ap-4), y_true=0: got 0.2000003 (0x1.9999")
+    assert row["gradient_worst"].startswith("y_pred=0.1 (0x1.99999ap-4), y_true=0: got 0.2000006 (0x1.9999")
 
 
-def test_condition_of_the_reference_is_used_for_the_value(bench):
-    case = bench.case({"y_pred": [1], "y_true": [0]}, [1.0], [2.0], extra={"condition": [99.0]})
-    bench.answer(case, [1.0 + 100 * 2.0**-23], [2.0])
+def test_what_the_inputs_explain_is_taken_from_the_formula(bench):
+    case = bench.case({"y_pred": [100], "y_true": [99]}, [1.0], [2.0])
+    bench.answer(case, [1.0 + 399 * 2.0**-23], [2.0 + 200 * 2.0**-22])
 
     row = accuracy.jobs(bench.store).iloc[0]
 
-    assert (row["value_max_ulp"], row["value_conditioned"], row["verdict"]) == (100.0, 1.0, "accurate")
+    # Of r**2 and 2*r the inputs move, by 2*r*(100 + 99) = 398 and by 2*(100 + 99) = 398 beside 2.
+    assert (row["value_max_ulp"], row["gradient_max_ulp"], row["verdict"]) == (399.0, 200.0, "accurate")
+    assert row["value_conditioned"] == pytest.approx(399 / 399, rel=1e-3)
+    assert row["gradient_conditioned"] == pytest.approx(200 / 200, rel=1e-3)
 
 
 def test_mean_of_many_is_judged_by_the_logarithm_of_their_number(bench):
     inputs = {"y_pred": np.ones(1024), "y_true": np.zeros(1024)}
     case = bench.case(inputs, 1.0, np.full(1024, 2 / 1024), reduction="mean")
-    got = 1.0 + 3 * (16 + 10) * 2.0**-23  # abs(x*g)/v is 2, so three times 16 + log2(1024) ulps are allowed
+    # The inputs move each term by 2, and the sum of the terms is 1: four times 16 + log2(1024) ulps are allowed.
+    bench.case(inputs, np.ones(1024), np.full(1024, 2.0))
+    got = 1.0 + 4 * (16 + 10) * 2.0**-23
     bench.answer(case, got, np.full(1024, 2 / 1024))
     bench.answer(case, got + 2.0**-20, np.full(1024, 2 / 1024), target=JAX)
 
     frame = accuracy.jobs(bench.store)
 
     assert list(frame["verdict"]) == ["accurate", "inaccurate"]
-    assert frame["value_worst"][0].startswith("mean of 1024: got 1.0000093")
+    assert frame["value_worst"][0].startswith("mean of 1024: got 1.0000124")
 
 
 def test_sum_that_cancels_is_judged_beside_its_terms(bench):
@@ -313,6 +320,52 @@ def test_refusal_keeps_its_words(bench, refusal, verdict):
 
     assert (frame["verdict"][0], frame["reason"][0]) == (verdict, f"{refusal}: in its own words")
     assert accuracy.cells(frame)["verdict"][0] == verdict
+
+
+def test_two_inputs_are_moved_with_and_against_each_other():
+    given = {"y_pred": np.array([3.0, 0.0]), "y_true": np.array([1.0, 5.0])}
+
+    found = conditioning.estimates(spec.load("squared_error"), given)
+
+    # (p - y)**2 moves by 2*abs(p - y)*(abs(p) + abs(y)), its derivative by 2*(abs(p) + abs(y)).
+    assert found["value"].moved == pytest.approx([16.0, 50.0], rel=1e-3)
+    assert found["gradient.y_pred"].moved == pytest.approx([8.0, 10.0], rel=1e-3)
+    assert list(found["value"].number) == [4.0, 25.0]
+
+
+def test_movement_of_a_row_is_about_that_of_its_entries():
+    row = np.array([[20.0, 1.0, 0.0]])
+
+    found = conditioning.estimates(
+        spec.load("sparse_softmax_cross_entropy"),
+        {
+            "logits": row,
+            "y_true": np.array([0]),
+            "ignore_index": np.array(-100),
+            "class_weight": np.ones(3),
+            "label_smoothing": np.array(0.0),
+        },
+    )
+
+    # The loss is exp(-19) + exp(-20) here, and moves by that times its distances from 20.
+    assert 10 < found["value"].moved[0] / found["value"].number[0] < 41
+    assert found["gradient.logits"].moved.shape == row.shape
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_every_kernel_is_estimated_as_the_reference_certifies_it(name):
+    loss = spec.load(name)
+    shape = (14, 4) if loss.formula.has_rows else (14,)
+    case = Case(loss=name, digest=loss.digest, dtype="float64", points="domain", shape=shape)
+    problem = inputs.draw(loss, case)
+    given = problem.arrays | {key: np.asarray(value) for key, value in problem.parameters.items()}
+
+    found = conditioning.estimates(loss, given)
+    certified = certify(loss.formula, problem.arrays, problem.parameters, gradient=False).value.high
+
+    finite = np.isfinite(certified)
+    error = np.abs(found["value"].number[finite] - certified[finite])
+    assert np.all(error <= 1e-6 * (np.abs(certified) + found["value"].moved)[finite] + 1e-15)
 
 
 def test_job_without_a_record_and_case_without_a_reference_are_failed(bench):

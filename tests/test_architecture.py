@@ -13,21 +13,21 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "optax"}
 
 # A module may import modules of its own layer and of those below it.
 LAYERS = (
-    {"cli", "__main__"},
+    {"cli"},
     {"doctor", "evaluation", "report", "runs", "terminal"},
-    {"harness", "worker"},
-    {"adapters"},
-    {"accuracy", "plan", "references", "speed", "store", "verdicts"},
-    {"inputs"},
+    {"accuracy", "answers", "edges", "harness", "judge", "references", "speed", "worker"},
+    {"adapters", "child"},
+    {"agreement", "declared", "inputs", "plan", "store"},
+    {"bandwidth", "conditioning", "messages", "points", "suite", "verdicts"},
     {"records", "spec"},
     {"loss"},
-    {"formula", "kernels", "lines", "timing", "ulp"},
-    {"errors"},
+    {"formula", "kernels"},
+    {"arrays", "errors", "lines", "shown", "timing", "ulp"},
 )
 
 
 def layer(module: str) -> int:
-    return next(at for at, modules in enumerate(LAYERS) if module in modules)
+    return next(at for at, modules in enumerate((*LAYERS, {"__version__"})) if module in modules)
 
 
 def imports(path: Path) -> set[str]:

@@ -179,7 +179,7 @@ def test_an_interrupted_run_leaves_no_worker_and_can_be_resumed(make):
     with pytest.raises(KeyboardInterrupt):
         harness.run(store, progress=interrupt)
 
-    assert len(store.done()) == 2
+    assert 2 <= len(store.done()) <= 3  # the other worker's job may have come in between
     for environment in of(store, Environment):
         with pytest.raises(ProcessLookupError):
             os.kill(int(environment.settings["pid"]), 0)

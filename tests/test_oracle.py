@@ -395,7 +395,7 @@ def test_the_straight_line_and_the_point_agree():
         for at in points(2):
             arrays = {name: np.array([at[name]], int if name == "j" else float) for name in one.names}
             batch = Batch(one, arrays, {}, None)
-            (fast,) = batch.straight(batch.program, 0, 1, 128, with_gradient=True)
+            (fast,) = batch.straight(batch.program, np.arange(1), 128, with_gradient=True)
             slow = batch.solved(batch.program, 0, oracle.ONE, oracle.ONE, with_gradient=True)
             flat = [one for part in fast for one in (part if isinstance(part, list) else [part])]
 

@@ -6,6 +6,7 @@ from square import JAX, SPEC, Bench
 
 from lossbench import accuracy, declared, verdicts
 from lossbench.accuracy import Exact, compare
+from lossbench.errors import SpecError
 from lossbench.verdicts import ACCURATE, VERDICTS, hopeless, noticeable, tolerated
 
 
@@ -168,6 +169,18 @@ def test_differing_where_the_spec_leaves_a_choice_is_convention(bench, status):
     assert (found["declared_gradient"][0], found["got_gradient"][0]) == ("2", "nan")
 
 
+def test_infinity_that_weighs_nothing_is_not_judged(bench):
+    bench = bench()
+    inputs = {"y_pred": [np.inf, 1], "y_true": [0, 0]}
+    weights = {"sample_weight": np.array([0.0, 1.0], np.float32)}
+    case = bench.case(inputs, [0.0, 1.0], [0.0, 2.0], extra=weights, weighted=True)
+    mean = bench.case(inputs, 0.5, [0.0, 1.0], extra=weights, weighted=True, reduction="mean")
+    bench.answer(case, [np.nan, 1.0], [np.nan, 2.0])
+    bench.answer(mean, np.nan, [np.nan, 1.0])
+
+    assert list(accuracy.jobs(bench.store)["verdict"]) == ["exact", "exact"]
+
+
 def test_raising_where_the_spec_leaves_a_choice_is_convention(bench):
     bench = bench(edge("undefined"))
     case = bench.case({"y_pred": [1], "y_true": [0]}, [np.nan], [np.nan], points="edge", index=1)
@@ -247,7 +260,43 @@ def test_drawn_points_count_except_at_declared_conventions(bench):
     frame = accuracy.jobs(bench.store)
 
     assert list(frame["verdict"]) == ["convention", "wrong"]
-    assert frame["reason"][0] == "2 points where the spec declares a convention"
+    assert frame["reason"][0] == "2 of 3 points stand where the spec declares a convention, and are not counted"
+
+
+def test_declared_region_excuses_what_lies_in_it(bench):
+    bench = bench(
+        divergence("limit", 'value = "3"\nregion = "y_pred - y_true < 2"'),
+        edge("required", 'y_pred = "0.5", y_true = "0"', "1/4", "1"),
+    )
+    case = bench.case({"y_pred": [0, 1, 2], "y_true": [0, 0, 0]}, [0.0, 1.0, 4.0], [0.0, 2.0, 4.0])
+    bench.answer(case, [5.0, 5.0, 4.0], [0.0, 2.0, 4.0 + 2.0**-21])
+    bench.answer(case, [5.0, 5.0, 5.0], [0.0, 2.0, 4.0], target=JAX)
+    hard = bench.case({"y_pred": [0.5], "y_true": [0]}, [0.25], [1.0], points="edge", index=1)
+    bench.answer(hard, [5.0], [1.0])
+
+    frame = accuracy.jobs(bench.store)
+
+    assert list(frame["verdict"]) == ["convention", "wrong", "convention"]
+    assert (frame["value_max_ulp"][0], frame["gradient_max_ulp"][0]) == (0.0, 1.0)
+
+
+def test_convention_in_one_term_excuses_the_mean_but_not_the_other_gradients(bench):
+    bench = bench(divergence("limit"))
+    case = bench.case({"y_pred": [1, 2], "y_true": [0, 0]}, 2.5, [1.0, 2.0], reduction="mean")
+    bench.answer(case, 3.5, [7.0, 2.0])
+    other = bench.case({"y_pred": [1, 2], "y_true": [0, 0]}, 2.5, [1.0, 2.0], reduction="mean", index=1)
+    bench.answer(other, 3.5, [1.0, 7.0])
+
+    assert list(accuracy.jobs(bench.store)["verdict"]) == ["convention", "wrong"]
+
+
+@pytest.mark.parametrize(
+    ("region", "reason"),
+    [("y_pred - y_true", "'y_pred - y_true' is a real; expected a condition"), ("y_prd < 1", "unknown name 'y_prd'")],
+)
+def test_region_that_is_no_condition_is_an_error_of_the_spec(bench, region, reason):
+    with pytest.raises(SpecError, match=rf"square.toml:\d+: .*{reason}"):
+        bench(divergence("limit", f'value = "3"\nregion = "{region}"'))
 
 
 def result_of(bench, value, gradient=(2.0,), refusal=None, exact=1.0, extra=None):
@@ -267,6 +316,16 @@ def test_divergence_is_proved_again(bench, got, expected):
     assert found["result"] == expected
     assert (found["kind"], found["at"], found["why"]) == ("defect", "y_pred=1, y_true=0", "it is like that")
     assert (found["declared_value"], found["exact_value"]) == ("3", "1")
+
+
+def test_difference_that_conditioning_excuses_is_still_there(bench):
+    bench = bench(divergence("limit", 'value = "1.000001"', at='y_pred = "100", y_true = "99"'))
+    case = bench.case({"y_pred": [100], "y_true": [99]}, [1.0], [2.0], points="divergence")
+    bench.answer(case, [1.000001], [2.0])
+
+    found = accuracy.divergences(bench.store).iloc[0]
+
+    assert (found["result"], found["verdict"]) == ("confirmed", "accurate")
 
 
 def test_divergence_of_the_gradient_is_not_proved_by_the_value(bench):

@@ -46,6 +46,7 @@ def arrays(tmp_path):
         (MemoryError(), "out of memory", "MemoryError"),
         (RuntimeError("CUDA out of memory. Tried"), "out of memory", "RuntimeError: CUDA out of memory. Tried"),
         (RuntimeError("RESOURCE_EXHAUSTED: no"), "out of memory", "RuntimeError: RESOURCE_EXHAUSTED: no"),
+        (ValueError("{{node A_device_/job:0}} {x} is bad"), "failed", "ValueError: {x} is bad"),
         (RuntimeError("\n \n  OP_REQUIRES failed\n"), "failed", "RuntimeError: OP_REQUIRES failed"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import llvmlite
 import numba
@@ -18,10 +18,13 @@ from lossbench.formula.kernel import Signature, source
 from lossbench.inputs import Problem
 from lossbench.kernels.call import Kernel
 from lossbench.kernels.compile import load
-from lossbench.loss import Loss, Numbers, Reduction
+from lossbench.loss import Loss, Number, Reduction
 from lossbench.records import Target
 
 MODES = ("compiled",)
+
+# Waiting threads that spin take the cores from whoever computes; read when OpenMP is loaded, at the first large call.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def kernel(name: str, *, dtype: str = "float32", gradient: bool = False, reduction: str = "none") -> Kernel:
@@ -40,15 +43,12 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
     Raises:
         Unsupported: Numba has no arithmetic of that dtype on the CPU.
     """
-    if reduction not in get_args(Reduction):
-        raise LossbenchError(f"unknown reduction {reduction!r}; expected one of: {', '.join(sorted(get_args(Reduction)))}")
+    reductions = get_args(Reduction)
+    if reduction not in reductions:
+        raise LossbenchError(f"unknown reduction {reduction!r}; expected one of: {', '.join(sorted(reductions))}")
     if dtype not in ("float32", "float64"):
         raise Unsupported(f"numba has no {dtype} arithmetic on the CPU; expected float32 or float64")
-    signature = Signature(
-        inputs={name: one.kind for name, one in loss.inputs.items()},
-        parameters={name: one.kind for name, one in loss.parameters.items()},
-        differentiated=tuple(name for name, one in loss.inputs.items() if one.grad),
-    )
+    signature = signature_of(loss)
     divisor = number_of(loss.formula.divisor)
     return Kernel(
         name=loss.name,
@@ -64,8 +64,17 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
     )
 
 
-def _number(value: Numbers) -> object:
-    return [_number(one) for one in value] if isinstance(value, list) else float(spec.exact(value))
+def signature_of(loss: Loss) -> Signature:
+    """What kernels of *loss* take."""
+    return Signature(
+        inputs={name: one.kind for name, one in loss.inputs.items()},
+        parameters={name: one.kind for name, one in loss.parameters.items()},
+        differentiated=tuple(name for name, one in loss.inputs.items() if one.grad),
+    )
+
+
+def _number(value: Number | list[Number]) -> float | list[float]:
+    return [float(spec.exact(one)) for one in value] if isinstance(value, list) else float(spec.exact(value))
 
 
 def open(target: Target) -> _Numba:  # noqa: A001  the name that every adapter has
@@ -74,8 +83,6 @@ def open(target: Target) -> _Numba:  # noqa: A001  the name that every adapter h
         raise Unsupported(f"numba has no mode {target.mode!r}; expected: {', '.join(MODES)}")
     if target.device != "cpu":
         raise Unsupported(f"numba kernels are generated for the CPU only; {target.device} has none")
-    # Waiting threads that spin take the cores from whoever computes; read when OpenMP is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     numba.set_num_threads(min(threads(), numba.config.NUMBA_NUM_THREADS))
     return _Numba()
 
@@ -98,8 +105,8 @@ class _Numba:
     def prepare(self, problem: Problem) -> Prepared:
         make = partial(kernel_of, problem.loss, dtype=problem.dtype, reduction=problem.reduction)
         value, value_and_gradient = make(gradient=False), make(gradient=True)
-        given = {**problem.arrays, **problem.parameters, "sample_weight": problem.sample_weight}
-        gradient = cast(Any, partial(value_and_gradient, **given))
+        given: dict[str, Any] = {**problem.arrays, **problem.parameters, "sample_weight": problem.sample_weight}
+        gradient = partial(value_and_gradient, **given)
 
         def arrays() -> dict[str, np.ndarray]:
             found, gradients = gradient()

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
-from flint import arb, ctx
+from flint import arb, ctx, fmpq
 
 from lossbench.formula import Formula
 from lossbench.formula.exact import Value
@@ -16,10 +16,10 @@ from lossbench.formula.point import Solved, solve, times
 from lossbench.formula.program import Program, program
 from lossbench.formula.rounding import double
 
-FIRST = 128  # bits of the first attempt
+FIRST, SECOND = 128, 640  # bits of the straight line's two attempts
 _SUMS = (FIRST, 512, 2048)  # bits of the terms of a sum
 CHUNK = 4096  # points held as balls at a time
-_EXACT = 4096  # bits of the sum itself, so that only its terms are rounded
+EXACT = 4096  # bits of the sum itself, so that only its terms are rounded
 
 Balls: TypeAlias = tuple[Any, ...]  # arb, or for a row list[arb]
 
@@ -53,12 +53,12 @@ class Batch:
             self.finite &= finite.all() if self._shared[name] else finite.all(axis=tuple(range(1, array.ndim)))
 
     def straight(
-        self, of: Program, start: int, stop: int, precision: int, *, with_gradient: bool
+        self, of: Program, points: np.ndarray, precision: int, *, with_gradient: bool
     ) -> list[Balls | None]:
-        """What the straight line says of some points; None where it refuses."""
+        """What the straight line says of the points with these numbers; None where it refuses."""
         call = of.straight(precision, with_gradient=with_gradient)
-        columns = [self._column(name, start, stop) for name in of.kinds]
-        finite = self.finite[start:stop].tolist()
+        columns = [self._column(name, points) for name in of.kinds]
+        finite = self.finite[points].tolist()
         found: list[Balls | None] = []
         kept, ctx.prec = ctx.prec, precision
         try:
@@ -85,7 +85,7 @@ class Batch:
 
     def divisor(self) -> Number:
         """The sum of what every point adds to the divisor of the mean."""
-        return self._sum(self._divisor, FIRST, weighted=False)
+        return _rational(self._sum(self._divisor, FIRST, weighted=False))
 
     def total(self) -> Number:
         """The weighted sum of the losses, as exact as its rounding needs."""
@@ -99,14 +99,14 @@ class Batch:
     def _sum(self, of: Program, precision: int, *, weighted: bool) -> Number:
         sums: Number = ZERO
         for start in range(0, self.size, CHUNK):
-            stop = min(start + CHUNK, self.size)
+            points = np.arange(start, min(start + CHUNK, self.size))
             terms: list[Number] = []
-            for index, balls in enumerate(self.straight(of, start, stop, precision, with_gradient=False), start):
+            for index, balls in enumerate(self.straight(of, points, precision, with_gradient=False), start):
                 if balls is not None and balls[0].is_finite():
                     terms.append(balls[0])
                 else:
                     terms.append(self.solved(of, index, ONE, ONE, with_gradient=False).value)
-            kept, ctx.prec = ctx.prec, _EXACT
+            kept, ctx.prec = ctx.prec, EXACT
             try:
                 for index, term in enumerate(terms, start):
                     sums = add(sums, times(self.weight(index), term) if weighted else term)
@@ -114,13 +114,13 @@ class Batch:
                 ctx.prec = kept
         return sums
 
-    def _column(self, name: str, start: int, stop: int) -> list[object]:
+    def _column(self, name: str, points: np.ndarray) -> list[object]:
         """One variable at some points, as the straight line takes it: balls, rows of balls, or labels."""
         array, label = self._given[name], self.program.kinds[name] == "label"
         if self._shared[name]:
             shared = array.tolist()
-            return [_balls(shared, label)] * (stop - start)
-        return [_balls(one, label) for one in array[start:stop].tolist()]
+            return [_balls(shared, label)] * len(points)
+        return [_balls(one, label) for one in array[points].tolist()]
 
     def _exact(self, name: str, index: int) -> Value:
         array = self._given[name]
@@ -128,6 +128,14 @@ class Batch:
         if self.program.kinds[name] == "label":
             return int(value)
         return [exact(float(one)) for one in value] if isinstance(value, list) else exact(float(value))
+
+
+def _rational(number: Number) -> Number:
+    """An exact ball as a rational, so that a gradient divided by it stays exact."""
+    if type(number) is arb and number.is_exact():
+        mantissa, exponent = number.man_exp()
+        return fmpq(mantissa) * fmpq(2) ** int(exponent)
+    return number
 
 
 def _balls(value: float | list[float], label: bool) -> object:

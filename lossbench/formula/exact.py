@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from flint import fmpq
 
-from lossbench.formula import extended
+from lossbench.formula import extended, functions
 from lossbench.formula.extended import NAN, ONE, ZERO, Number
 from lossbench.formula.graph import Node, is_row, number_of
 
@@ -24,28 +24,28 @@ _REAL: dict[str, Callable[..., Number]] = {
     "mul": extended.mul,
     "div": extended.div,
     "neg": extended.neg,
-    "pow": extended.power,
+    "pow": functions.power,
     "max": extended.maximum,
     "min": extended.minimum,
-    "xlogy": extended.xlogy,
+    "xlogy": functions.xlogy,
     "abs": extended.absolute,
-    "exp": extended.exp,
-    "expm1": extended.expm1,
-    "log": extended.log,
-    "log1p": extended.log1p,
-    "sqrt": extended.sqrt,
-    "sinh": extended.sinh,
-    "cosh": extended.cosh,
-    "tanh": extended.tanh,
-    "softplus": extended.softplus,
-    "sigmoid": extended.sigmoid,
+    "exp": functions.exp,
+    "expm1": functions.expm1,
+    "log": functions.log,
+    "log1p": functions.log1p,
+    "sqrt": functions.sqrt,
+    "sinh": functions.sinh,
+    "cosh": functions.cosh,
+    "tanh": functions.tanh,
+    "softplus": functions.softplus,
+    "sigmoid": functions.sigmoid,
 }
 _ROWS: dict[str, Callable[[Sequence[Number]], Number]] = {
-    "row_sum": extended.row_sum,
-    "row_max": extended.row_max,
-    "row_min": extended.row_min,
-    "logsumexp": extended.logsumexp,
-    "norm": extended.norm,
+    "row_sum": functions.row_sum,
+    "row_max": functions.row_max,
+    "row_min": functions.row_min,
+    "logsumexp": functions.logsumexp,
+    "norm": functions.norm,
 }
 
 
@@ -222,7 +222,7 @@ class Evaluator:
         self.kinks += row in self.active
         for level in (0, 1) if self.direction else ():
             way = self._row(self._tangent(row, level))
-            length = extended.norm(way)
+            length = functions.norm(way)
             if length != 0:
                 return [extended.div(entry, length) for entry in way]
         return [NAN] * self.classes

@@ -8,7 +8,6 @@ the function has a limit there. A ball that is not finite is a number not pinned
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from flint import arb, ctx, fmpq
@@ -18,7 +17,6 @@ Number: TypeAlias = Any  # fmpq | arb | float; flint has no types
 ZERO, ONE, HALF = fmpq(0), fmpq(1), fmpq(1, 2)
 INF, NAN = math.inf, math.nan
 HIGHEST = 16384  # bits at which refining ends
-_WIDEST = 1 << 15  # bits of an exact rational beyond which a ball is used
 
 
 class Undecided(ArithmeticError):
@@ -118,50 +116,6 @@ def div(a: Number, b: Number) -> Number:
     return ZERO if a == 0 else a / b
 
 
-def power(a: Number, b: Number) -> Number:
-    """a**b; nan of a negative number to a power that is no integer, and where b is infinite."""
-    if is_nan(a) or is_nan(b) or type(b) is float:
-        return NAN
-    if type(b) is fmpq:
-        if b == 0:
-            return ONE
-        if b.q == 1:
-            return _integer_power(a, int(b.p))
-        if b.q == 2:
-            root = sqrt(a)
-            return root if b.p == 1 else _integer_power(root, int(b.p))
-    side = sign(a)
-    if side == -1:
-        return NAN
-    if side == 0 or type(a) is float:
-        towards = sign(b)
-        if towards == 0:
-            return NAN
-        return (ZERO if side == 0 else INF) if towards == 1 else (INF if side == 0 else ZERO)
-    return ball(a) ** ball(b)
-
-
-def _integer_power(a: Number, n: int) -> Number:
-    if type(a) is float:
-        return ZERO if n < 0 else a**n
-    if type(a) is fmpq:
-        if a == 0:
-            return ZERO if n > 0 else NAN
-        if a.height_bits() * abs(n) <= _WIDEST:
-            return a**n
-    return _ball_power(ball(a), n)
-
-
-def _ball_power(a: arb, n: int) -> arb:
-    """a**n by squaring: flint's own gives nan where the ball contains zero."""
-    if n < 0:
-        return 1 / _ball_power(a, -n)
-    if n == 1:
-        return a
-    half = _ball_power(a, n // 2)
-    return half * half * a if n % 2 else half * half
-
-
 def maximum(a: Number, b: Number) -> Number:
     if is_nan(a) or is_nan(b):
         return NAN
@@ -176,122 +130,9 @@ def minimum(a: Number, b: Number) -> Number:
     return neg(maximum(neg(a), neg(b)))
 
 
-def xlogy(a: Number, b: Number) -> Number:
-    """a*log(b), and 0 where a is exactly 0, whatever b is but nan."""
-    if is_nan(b):
-        return NAN
-    return ZERO if a == 0 else mul(a, log(b))
-
-
 def absolute(a: Number) -> Number:
     return abs(a)
 
 
 def signum(a: Number) -> Number:
     return NAN if is_nan(a) else fmpq(sign(a))
-
-
-def _of(
-    at_minus_infinity: Number, at_infinity: Number, known: dict[fmpq, fmpq], function: Callable[[arb], arb]
-) -> Callable[[Number], Number]:
-    """A function that is defined everywhere, exact at the *known* rationals."""
-
-    def apply(a: Number) -> Number:
-        if type(a) is arb:
-            return function(a)
-        if type(a) is fmpq:
-            return known[a] if a in known else function(arb(a))
-        return NAN if a != a else at_infinity if a > 0 else at_minus_infinity
-
-    return apply
-
-
-def softplus_ball(a: arb) -> arb:
-    """log(1 + exp(a)), without cancellation on either side."""
-    return a + (-a).exp().log1p() if a > 0 else a.exp().log1p()
-
-
-def sigmoid_ball(a: arb) -> arb:
-    return 1 / (1 + (-a).exp())
-
-
-exp = _of(ZERO, INF, {ZERO: ONE}, arb.exp)
-expm1 = _of(-ONE, INF, {ZERO: ZERO}, arb.expm1)
-sinh = _of(-INF, INF, {ZERO: ZERO}, arb.sinh)
-cosh = _of(INF, INF, {ZERO: ONE}, arb.cosh)
-tanh = _of(-ONE, ONE, {ZERO: ZERO}, arb.tanh)
-softplus = _of(ZERO, INF, {}, softplus_ball)
-sigmoid = _of(ZERO, ONE, {ZERO: HALF}, sigmoid_ball)
-
-
-def log(a: Number) -> Number:
-    if type(a) is fmpq:
-        return ZERO if a == 1 else arb(a).log() if a > 0 else -INF if a == 0 else NAN
-    if type(a) is arb:
-        return NAN if a < 0 else a.log()
-    return a if a > 0 else NAN
-
-
-def log1p(a: Number) -> Number:
-    if type(a) is fmpq:
-        return ZERO if a == 0 else arb(a).log1p() if a > -1 else -INF if a == -1 else NAN
-    if type(a) is arb:
-        return NAN if a < -1 else a.log1p()
-    return a if a > 0 else NAN
-
-
-def sqrt(a: Number) -> Number:
-    """The square root, exact where it is rational."""
-    if type(a) is fmpq:
-        if a < 0:
-            return NAN
-        p, q = int(a.p), int(a.q)
-        roots = math.isqrt(p), math.isqrt(q)
-        return fmpq(*roots) if roots[0] ** 2 == p and roots[1] ** 2 == q else arb(a).sqrt()
-    if type(a) is arb:
-        return NAN if a < 0 else a.sqrt()
-    return a if a > 0 else NAN
-
-
-def row_sum(row: Sequence[Number]) -> Number:
-    total: Number = ZERO
-    for entry in row:
-        total = add(total, entry)
-    return total
-
-
-def row_max(row: Sequence[Number]) -> Number:
-    largest = row[0]
-    for entry in row[1:]:
-        largest = maximum(largest, entry)
-    return largest
-
-
-def row_min(row: Sequence[Number]) -> Number:
-    return neg(row_max([-entry for entry in row]))
-
-
-def norm(row: Sequence[Number]) -> Number:
-    return sqrt(row_sum([mul(entry, entry) for entry in row]))
-
-
-def logsumexp(row: Sequence[Number]) -> Number:
-    if any(is_nan(entry) for entry in row):
-        return NAN
-    if INF in row:
-        return INF
-    finite = [entry for entry in row if type(entry) is not float]
-    if not finite:
-        return -INF
-    return finite[0] if len(finite) == 1 else logsumexp_ball([ball(entry) for entry in finite])
-
-
-def logsumexp_ball(row: Sequence[arb]) -> arb:
-    """log(sum(exp(row))) as greatest + log1p(the rest), which keeps a rest far below 2**-precision."""
-    at = max(range(len(row)), key=lambda j: float(row[j])) if len(row) > 1 else 0
-    greatest = row[at]
-    rest = arb(0)
-    for j, entry in enumerate(row):
-        if j != at:
-            rest += (entry - greatest).exp()
-    return greatest + rest.log1p()

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lossbench.formula import Formula
+from lossbench.formula.expression import Constants
 from lossbench.formula.graph import Graph, Kind, Node, number_of
 from lossbench.formula.lower import lowered
 from lossbench.formula.write import Writer
@@ -54,7 +55,8 @@ class Signature:
 
 def source(formula: Formula, signature: Signature, dtype: str) -> str:
     """The text of the module for *dtype*, float32 or float64."""
-    writer = Writer(dtype)
+    constants = Constants(dtype)
+    writer = Writer(constants)
     gradients = [formula.kernel_gradients[name] for name in signature.differentiated]
     functions = [
         _function(writer, signature, "value", formula.kernel, []),
@@ -71,7 +73,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             _imports("primitives", PRIMITIVES, used),
             _imports("sums", SUMS, used),
             "\n",
-            *(f"{name} = real({value})\n" for value, name in writer.constants.items()),
+            constants.lines(used),
             used,
         ]
     )

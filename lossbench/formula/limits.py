@@ -20,7 +20,7 @@ from lossbench.formula.extended import INF, NAN, ONE, ZERO, Number, Undecided, a
 
 PRECISION = 4096
 _FAR = tuple(fmpq(2) ** bits for bits in (1100, 1500, 2200))  # beyond every double
-_LESS_FAR = (fmpq(400), fmpq(800), fmpq(1600))  # where 1 - exp(-x) is still more than 0 at this precision
+_LESS_FAR = (fmpq(300), fmpq(500), fmpq(800))  # where 1 - exp(-x) is still more than 0 at this precision
 _ORDINARY = 100  # finite numbers that are small beside these
 _NEAR = tuple(1 / fmpq(2) ** bits for bits in (300, 600, 1200))
 _SMALL = arb(2) ** -200

@@ -115,11 +115,7 @@ class _Lowering:
             any(node.op == "variable" and node.value not in self.parameters for node in topological(arg))
             for arg in condition.args
         )
-        return {
-            arg: None
-            for arg, may_be in zip(condition.args, inputs, strict=True)
-            if may_be and arg.kind != "label"
-        }
+        return {arg: None for arg, may_be in zip(condition.args, inputs, strict=True) if may_be and arg.kind != "label"}
 
     def logsumexp(self, row: Node) -> Node:
         graph = self.graph

@@ -13,7 +13,7 @@ import numpy as np
 from flint import arb, ctx, fmpq
 
 from lossbench.formula import Formula, Graph
-from lossbench.formula.batch import CHUNK, FIRST, Balls, Batch
+from lossbench.formula.batch import CHUNK, EXACT, FIRST, SECOND, Balls, Batch
 from lossbench.formula.extended import INF, NAN, ONE, ZERO, Number, add, ball, div, mul
 from lossbench.formula.limits import common
 from lossbench.formula.parse import parse
@@ -83,7 +83,7 @@ def certify(
         sample_weight: Shape (n,); multiplies each loss.
         gradient: Whether gradients are wanted.
     """
-    kept, ctx.prec = ctx.prec, FIRST
+    kept = ctx.prec
     try:
         return _certified(Batch(formula, arrays, parameters, sample_weight), reduction, gradient)
     finally:
@@ -91,6 +91,7 @@ def certify(
 
 
 def _certified(batch: Batch, reduction: str, gradient: bool) -> Certified:
+    ctx.prec = EXACT
     factor: Number = ONE
     total: Number = ZERO
     if reduction != "none":
@@ -140,19 +141,34 @@ class _Found:
 
     def add(self, start: int, factor: Number, *, with_gradient: bool) -> None:
         """Fill the points from *start* on; the gradients times *factor*."""
+        points = np.arange(start, min(start + CHUNK, self.batch.size))
+        hard = []
+        for precision in (FIRST, SECOND):
+            ctx.prec = precision
+            finite, decided = self._attempt(points, precision, factor, with_gradient)
+            hard += points[~finite].tolist()
+            points = points[finite & ~decided]
+            if not len(points):
+                break
+        for index in (*hard, *points.tolist()):
+            self._solve(index, factor, with_gradient)
+
+    def _attempt(
+        self, points: np.ndarray, precision: int, factor: Number, with_gradient: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fill some points by the straight line; at which it gave numbers, and at which all of them are decided."""
         batch = self.batch
-        stop = min(start + CHUNK, batch.size)
         width = self.floats.shape[2] if with_gradient else 1
-        found = batch.straight(batch.program, start, stop, FIRST, with_gradient=with_gradient)
         flat: list[arb] = []
-        for index, balls in enumerate(found, start):
+        found = batch.straight(batch.program, points, precision, with_gradient=with_gradient)
+        for index, balls in zip(points.tolist(), found, strict=True):
             flat += [_NOTHING] * width if balls is None else self._scaled(balls, index, factor)
         many = doubles(flat)
-        shape = (stop - start, width)
-        at = self.floats[:, start:stop, :width]
-        at[:] = np.stack([many.high, many.low, many.radius, many.high, many.high]).reshape(5, *shape)
-        for index in np.flatnonzero(~many.decided.reshape(shape).all(axis=1)).tolist():
-            self._solve(start + index, factor, with_gradient)
+        five = np.stack([many.high, many.low, many.radius, many.high, many.high])
+        self.floats[:, points, :width] = five.reshape(5, len(points), width)
+        shape = (len(points), width)
+        finite, decided = (np.asarray(one.reshape(shape).all(axis=1)) for one in (np.isfinite(many.high), many.decided))
+        return finite, decided
 
     def _scaled(self, balls: Balls, index: int, factor: Number) -> list[arb]:
         flat: list[arb] = []
@@ -180,22 +196,19 @@ class _Found:
         if len(solved.sides) > 1:
             hull = np.array([[double(number)[0] for number in side] for side in solved.sides])
             for name, columns in self._columns():
-                self.vertices[name][index] = hull[:, columns] if hull.shape[1] > 1 else hull[:, 0]
+                self.vertices[name][index] = hull[:, columns]
 
     def value(self) -> Enclosure:
         return _enclosure(self.floats[:, :, 0])
 
     def gradients(self) -> dict[str, Enclosure]:
-        rows = {name: self.batch.program.kinds[name] == "row" for name in self.names}
-        return {
-            name: _enclosure(self.floats[:, :, 1:][:, :, columns if rows[name] else columns.start])
-            for name, columns in self._columns()
-        }
+        return {name: _enclosure(self.floats[:, :, 1:][:, :, columns]) for name, columns in self._columns()}
 
-    def _columns(self) -> Iterator[tuple[str, slice]]:
+    def _columns(self) -> Iterator[tuple[str, slice | int]]:
+        """Where each gradient stands among all: several columns of a row, one of a number."""
         start = 0
         for name, width in zip(self.names, self.widths, strict=True):
-            yield name, slice(start, start + width)
+            yield name, slice(start, start + width) if self.batch.program.kinds[name] == "row" else start
             start += width
 
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from flint import arb, ctx, fmpq
 
-from lossbench.formula import extended
+from lossbench.formula import functions
 from lossbench.formula.derivative import directional, gradient
 from lossbench.formula.extended import Undecided
 from lossbench.formula.graph import Graph, Kind, Node, is_row, number_of, topological
@@ -227,7 +227,7 @@ _SCOPE: dict[str, object] = {
     "sign": _sign,
     "xlogy": _xlogy,
     "extreme": _extreme,
-    "logsumexp": extended.logsumexp_ball,
-    "softplus": extended.softplus_ball,
-    "sigmoid": extended.sigmoid_ball,
+    "logsumexp": functions.logsumexp_ball,
+    "softplus": functions.softplus_ball,
+    "sigmoid": functions.sigmoid_ball,
 }

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 
-import numpy as np
-
-from lossbench.formula.graph import ELEMENTARY, Kind, Node, is_row, number_of, topological
+from lossbench.formula.expression import EXPENSIVE, Constants, expression
+from lossbench.formula.graph import Kind, Node, is_row, number_of, topological
 from lossbench.formula.reduction import Reduction
 from lossbench.formula.schedule import Group, Scope, schedule
-
-EXPENSIVE = {*ELEMENTARY} - {"abs", "sign", "sqrt"} | {"xlogy", "power_slope", "pow", "exp_difference"}
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
-_CALLS = {name: name for name in ELEMENTARY} | {"max": "maximum", "min": "minimum"}
-_CALLS |= {name: name for name in ("xlogy", "power_slope", "exp_difference", "nan_of", "weighed")}
 
 
 @dataclass(frozen=True)
@@ -48,8 +41,7 @@ class _Place:
 class Writer:
     """Writes functions that share one table of constants."""
 
-    dtype: str
-    constants: dict[str, str] = field(default_factory=dict)  # text of the number -> name
+    constants: Constants
     lines: list[str] = field(default_factory=list)
     count: int = 0
     rows: int = 0  # how many rows `kept` holds
@@ -95,7 +87,7 @@ class Writer:
                 inside.known[variables[name]] = f"{identifier}[i, ?]"
             elif name in variables:
                 self._assign(variables[name], f"{identifier}[i]", inside)
-        self._line(inside, f"w = weight[i] if weighted else {self._constant(Fraction(1))}")
+        self._line(inside, f"w = weight[i] if weighted else {self.constants.name(1)}")
         if stores or scalars:
             inside.known[factor] = "factor"
             self._line(inside, "factor = scale*w")
@@ -124,7 +116,8 @@ class Writer:
 
     def _single(self, node: Node, place: _Place) -> None:
         if node.op != "pick":
-            self._assign(node, self._expression(node, place), place)
+            args = [self._name(arg, place) for arg in node.args]
+            self._assign(node, expression(node, args, place.index, self.constants), place)
             return
         row, label = place.scope.resolved(node.args[0]), self._name(node.args[1], place)
         name = self._new(node, place)
@@ -133,7 +126,7 @@ class Writer:
         self._compute([row], inside)
         self._line(inside, f"{name} = {self._name(row, inside)}")
         self._line(place, "else:")
-        self._line(inside, f"{name} = {self._constant(Fraction(0))}")
+        self._line(inside, f"{name} = {self.constants.name(0)}")
 
     def _choice(self, group: Group, place: _Place) -> None:
         condition = group.condition
@@ -153,10 +146,10 @@ class Writer:
         rows = [place.scope.resolved(node.args[0]) for node in group.members]
         entries = _entries(rows, place)
         kept = [node for node in keep if node not in place.known and node in entries]
-        exact = self.dtype == "float64" and any(node.op in EXPENSIVE for node in entries)
+        exact = self.constants.dtype == "float64" and any(node.op in EXPENSIVE for node in entries)
         reductions = [Reduction(node, self._new(node, place), exact) for node in group.members]
         for reduction in reductions:
-            self._lines(place, reduction.begin(self._constant))
+            self._lines(place, reduction.begin(self.constants.name))
         self._line(place, "for j in range(classes):")
         inside = place.inside(index="j")
         self._compute([*kept, *rows], inside)
@@ -169,67 +162,17 @@ class Writer:
         for reduction in reductions:
             self._lines(place, reduction.finish())
 
-    def _expression(self, node: Node, place: _Place) -> str:
-        args = [self._name(arg, place) for arg in node.args]
-        op = node.op
-        if op in _INFIX:
-            labels = any(arg.kind == "label" for arg in node.args)
-            if labels:
-                args = [self._label(arg, text) for arg, text in zip(node.args, args, strict=True)]
-            return f"{args[0]} {_INFIX[op]} {args[1]}"
-        match op:
-            case "neg":
-                return f"-{args[0]}"
-            case "abs":
-                return f"abs({args[0]})"
-            case "and" | "or":
-                return f"{args[0]} {op} {args[1]}"
-            case "not":
-                return f"not {args[0]}"
-            case "at":
-                return f"{place.index} == {args[0]}"
-            case "onehot":
-                return f"{self._constant(Fraction(1))} if {place.index} == {args[0]} else {self._constant(Fraction(0))}"
-            case "pow":
-                return self._power(node, *args)
-        return f"{_CALLS[op]}({', '.join(args)})"
-
-    def _power(self, node: Node, base: str, exponent: str) -> str:
-        n = number_of(node.args[1])
-        if n == Fraction(1, 2):
-            return f"sqrt({base})"
-        if n is not None and n.denominator == 1 and 2 <= n <= 4:
-            return "*".join([base] * int(n)) if n < 4 else f"({base}*{base})*({base}*{base})"
-        if n == -1:
-            return f"{self._constant(Fraction(1))}/{base}"
-        return f"power({base}, {exponent})"
-
-    def _label(self, node: Node, text: str) -> str:
-        value = number_of(node)
-        return str(value) if value is not None and value.denominator == 1 else text
-
     def _name(self, node: Node, place: _Place) -> str:
         node = place.scope.resolved(node)
         value = number_of(node)
         if value is not None:
-            return self._constant(value)
+            return self.constants.name(value)
         if node.op == "size":
             return "size"
         name = place.known[node]
         if node.op == "variable" and node.kind == "row" and "?" not in name:
             return f"{name}[{place.index}]"
         return name.replace("?", str(place.index))
-
-    def _constant(self, value: Fraction | str) -> str:
-        """The name of the number, rounded to the kernel's dtype."""
-        if isinstance(value, Fraction):
-            with np.errstate(over="ignore"):
-                text = repr(float(np.dtype(self.dtype).type(_nearest(value))))
-        else:
-            text = value
-        if text.endswith("inf"):
-            text = f'"{text}"'
-        return self.constants.setdefault(text, f"c{len(self.constants)}")
 
     def _shared(self, loops: list[Group], place: _Place) -> list[Node]:
         """The expensive rows that several of *loops* need, inner ones first."""
@@ -285,10 +228,3 @@ def _fixed(nodes: Iterable[Node], parameters: set[str]) -> list[Node]:
         if own or (node.args and node.op != "store" and all(arg in fixed for arg in node.args)):
             fixed[node] = None
     return [node for node in fixed if node.args and not is_row(node)]
-
-
-def _nearest(value: Fraction) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -127,10 +127,11 @@ class Kernel:
             if kind == "row":
                 row = np.asarray(value, self.dtype)
                 if row.shape not in ((), (first.shape[1],)):
-                    raise LossbenchError(f"{name} has shape {row.shape}; expected () or {first.shape[1:]}, one per class")
+                    fitting = f"() or {first.shape[1:]}, one per class"
+                    raise LossbenchError(f"{name} has shape {row.shape}; expected {fitting}")
                 found.append(np.array(np.broadcast_to(row, first.shape[1:])))
             else:
-                found.append(int(value) if kind == "label" else self.dtype.type(value))  # type: ignore[call-overload]
+                found.append(int(cast(int, value)) if kind == "label" else self.dtype.type(value))
         return found
 
     def _array(self, name: str, value: object, dtype: np.dtype[Any], dimensions: int) -> np.ndarray:

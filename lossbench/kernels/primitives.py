@@ -112,13 +112,13 @@ def xlogy(x: float, y: float) -> float:
 
 @inlined
 def power(a: float, exponent: float) -> float:
-    return a**exponent
+    return math.pow(a, exponent)
 
 
 @inlined
 def power_slope(a: float, exponent: float) -> float:
     """The derivative of a**exponent by a; 0 for the constant a**0."""
-    return type(a)(0) if exponent == 0 else exponent * a ** (exponent - type(a)(1))
+    return type(a)(0) if exponent == 0 else exponent * math.pow(a, exponent - type(a)(1))
 
 
 @inlined

@@ -46,6 +46,7 @@ class Findings:
     @classmethod
     def of(cls, store: Store) -> Findings:
         """What that store says."""
+        jobs = accuracy.jobs(store)
         return cls(
             path=store.path,
             suite=store.suite,
@@ -53,8 +54,8 @@ class Findings:
             losses=store.losses(),
             planned=store.jobs(),
             records=store.records(),
-            jobs=accuracy.jobs(store),
-            cells=accuracy.cells(accuracy.jobs(store)),
+            jobs=jobs,
+            cells=accuracy.cells(jobs),
             edges=accuracy.edges(store),
             divergences=accuracy.divergences(store),
             medians=speed.medians(store),

@@ -38,7 +38,7 @@ def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
             answer(row["exact_value"], row["exact_gradient"]),
             answer(row["got_value"] or row["reason"], row["got_gradient"]),
             tables.text(row["kind"]),
-            Cell(text=tables.said(row["why"]), links=[("upstream", url)] if url else []),
+            Cell(text=tables.said(row["why"]), links=[("upstream", url)] if words.is_web(url) else []),
         ]
         table.rows.append(cells if folder is not None else [cells[0], *cells[2:]])
     return table

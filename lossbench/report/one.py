@@ -131,10 +131,16 @@ def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
                     tables.text(what),
                     *(tables.number(ulps, words.ulps(ulps)) for ulps in worst.values()),
                     tables.number(mismatches, str(mismatches)),
-                    tables.code(cell[f"{what}_worst"]),
+                    _outcome(str(cell[f"{what}_worst"])),
                 ]
             )
     return table
+
+
+def _outcome(worst: str) -> Cell:
+    """What came out of the worst input; the input itself, which may be a long row, unfolds."""
+    where, _, outcome = worst.rpartition(": got ")
+    return Cell(text=f"got {outcome}" if where else worst, shown="code", folded=where)
 
 
 def cases(jobs: pd.DataFrame) -> Table:

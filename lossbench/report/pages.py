@@ -63,6 +63,7 @@ def _templates(findings: Findings) -> Environment:
         created=findings.created,
         version=__version__,
         targets=findings.targets,
+        is_web=words.is_web,
         marks=words.MARKS,
         proofs=words.PROOFS,
         glyphs=dict(zip(MARKERS, "●■◆▲▼✚✖★", strict=True)),

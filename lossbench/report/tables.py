@@ -16,7 +16,7 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell. `lines` stand below the text, smaller; `links` are (text, address) instead of a text."""
+    """One cell: `lines` stand below the text, smaller; `links` (text, address) behind it; `folded` opens on a click."""
 
     text: str = ""
     sort: str = ""
@@ -24,6 +24,7 @@ class Cell:
     mark: Mark | None = None
     lines: Sequence[str] = ()
     links: Sequence[tuple[str, str]] = ()
+    folded: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,11 @@ def mark(word: str) -> Mark:
     return MARKS[word] if word in MARKS else PROOFS[word]
 
 
+def is_web(url: str) -> bool:
+    """Whether a spec's address may become a link; a script may not."""
+    return url.startswith(("https://", "http://"))
+
+
 def ulps(value: object) -> str:
     """An error in ulps, with two digits; a dash where nothing was measured."""
     return number(value, digits=2)

@@ -1,0 +1,438 @@
+import ast
+import math
+import re
+
+import numba
+import numpy as np
+import pytest
+from formulas import KINDS, formula
+
+from lossbench import inputs, spec
+from lossbench.adapters.numba import kernel, kernel_of, signature_of
+from lossbench.errors import LossbenchError, Unsupported
+from lossbench.formula import Formula, Graph, gradient, oracle
+from lossbench.formula.kernel import Signature, source
+from lossbench.formula.parse import parse
+from lossbench.kernels import compile as compilation
+from lossbench.kernels.call import BLOCK, Kernel
+from lossbench.records import Case
+
+U = 2.0**-24  # half an ulp of 1 in float32
+
+
+def domain_problem(loss, **parameters):
+    rows = loss.formula.has_rows
+    shape = (60, 5) if rows else (300,)
+    case = Case(
+        loss=loss.name, digest=loss.digest, dtype="float32", points="domain", shape=shape, parameters=parameters
+    )
+    return inputs.draw(loss, case)
+
+
+def certified(problem):
+    return oracle.certify(
+        problem.loss.formula,
+        problem.arrays,
+        problem.parameters,
+        reduction=problem.reduction,
+        sample_weight=problem.sample_weight,
+    )
+
+
+def of_formula(text, *, dtype="float64", with_gradient=True, reduction="none", divisor="1"):
+    """The kernel of a formula of `formulas`; c is its parameter."""
+    parsed = formula(text, divisor=divisor)
+    kinds = {name: KINDS[name] for name in KINDS if name in parsed.names}
+    signature = Signature(
+        inputs={name: kind for name, kind in kinds.items() if name != "c"},
+        parameters={name: kind for name, kind in kinds.items() if name == "c"},
+        differentiated=parsed.differentiated,
+    )
+    return Kernel(
+        name="scratch",
+        module=compilation.load("scratch", source(parsed, signature, dtype)),
+        dtype=np.dtype(dtype),
+        reduction=reduction,
+        gradient=with_gradient,
+        inputs=signature.inputs,
+        parameters=signature.parameters,
+        defaults={"c": 1.0},
+        differentiated=signature.differentiated,
+        count=1.0,
+    )
+
+
+def assert_near(got, exact, *, ulps, size):
+    """*got* agrees with the enclosure to *ulps*, counted at the largest of the exact number and *size*."""
+    got = np.asarray(got, np.float64).reshape(exact.high.shape)
+    defined = ~np.isnan(exact.high)
+    target = np.where(exact.lower < exact.upper, np.clip(got, exact.lower, exact.upper), exact.high)
+    with np.errstate(over="ignore", invalid="ignore"):
+        infinite = np.isinf(target.astype(np.float32))
+        allowed = 2 * U * ulps * np.maximum(np.abs(target), size) + 2.0**-140
+        right = np.where(infinite, got == target.astype(np.float32), np.abs(got - target) <= allowed)
+    assert np.all(right[defined]), f"{got[defined & ~right][:3]} for {target[defined & ~right][:3]}"
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_value_and_gradient_of_every_loss_agree_with_the_oracle(name):
+    loss = spec.load(name)
+    for changed in ({}, {key: one.values[0] for key, one in loss.parameters.items() if one.values}):
+        problem = domain_problem(loss, **changed)
+        exact = certified(problem)
+        compiled = kernel_of(loss, dtype="float32", gradient=True, reduction="none")
+
+        value, gradient = compiled(**problem.arrays, **problem.parameters)
+
+        moved = sum(_moved(problem.arrays[key], exact.gradient[key].high) for key in gradient)
+        assert_near(value, exact.value, ulps=8, size=np.maximum(moved, 1.0))
+        for key, got in gradient.items():
+            high = np.nan_to_num(np.abs(exact.gradient[key].high), posinf=0.0)
+            largest = high.max(axis=-1, keepdims=True) if high.ndim == 2 else high
+            defined = np.isfinite(exact.gradient[key].high)
+            assert_near(
+                np.where(defined, got, exact.gradient[key].high),
+                exact.gradient[key],
+                ulps=64,
+                size=np.maximum(largest, 1.0),
+            )
+
+
+def _moved(x, slope):
+    """How far the value moves when x moves by its own size."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        product = np.nan_to_num(np.abs(x.astype(np.float64) * slope), posinf=0.0)
+    return product.sum(axis=-1) if product.ndim == 2 else product
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_the_value_alone_is_the_value_beside_the_gradient(name):
+    loss = spec.load(name)
+    problem = domain_problem(loss)
+    given = {**problem.arrays, **problem.parameters}
+
+    alone = kernel_of(loss, dtype="float32", gradient=False, reduction="none")(**given)
+    beside, _ = kernel_of(loss, dtype="float32", gradient=True, reduction="none")(**given)
+
+    np.testing.assert_allclose(alone, beside, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["absolute_error", "absolute_percentage_error", "hinge", "hinge_embedding", "huber", "log_cosh", "smooth_l1",
+     "squared_error", "squared_hinge"],
+)  # fmt: skip
+def test_elementwise_losses_are_right_to_four_ulps_without_allowance(name):
+    problem = domain_problem(spec.load(name))
+    exact = certified(problem)
+
+    value, gradient = kernel(name, gradient=True)(**problem.arrays, **problem.parameters)
+
+    assert_near(value, exact.value, ulps=4, size=0.0)
+    for key, got in gradient.items():
+        assert_near(got, exact.gradient[key], ulps=4, size=0.0)
+
+
+def finite_edges():
+    for loss in spec.load_all():
+        for index, edge in enumerate(loss.edges):
+            if edge.status == "required" and "inf" not in str(edge.at):
+                yield pytest.param(loss, edge, id=f"{loss.name}-{index}")
+
+
+@pytest.mark.parametrize(("loss", "edge"), finite_edges())
+def test_required_edges_come_out(loss, edge):
+    problem = inputs.of_point(loss, edge.at, "float32", edge.reduction)
+    exact = certified(problem)
+    compiled = kernel_of(loss, dtype="float32", gradient=True, reduction=edge.reduction)
+
+    value, gradient = compiled(**problem.arrays, **problem.parameters, sample_weight=problem.sample_weight)
+
+    assert np.array_equal(np.isnan(value), np.isnan(exact.value.high))
+    assert_near(value, exact.value, ulps=4, size=1.0)
+    for key, got in gradient.items():
+        assert_near(got, exact.gradient[key], ulps=4, size=1.0)
+
+
+def test_a_branch_not_taken_is_not_evaluated_into_nan():
+    value, gradient = of_formula("where(x > 0, log(x), 0)")(x=np.array([-1.0, 1.0]))
+
+    assert list(value) == [0, 0]
+    assert list(gradient["x"]) == [0, 1]
+
+
+def test_a_comparison_with_nan_is_nan_in_value_and_gradient():
+    value, gradient = of_formula("max(0, 1 - x*y)")(x=np.array([np.nan, 2.0]), y=np.array([1.0, np.nan]))
+
+    assert np.isnan(value).all()
+    assert np.isnan(gradient["x"]).all()
+
+
+def test_elementary_functions_are_exact_at_their_ends():
+    ends = np.array([-np.inf, np.inf, np.nan, 0.0])
+
+    assert np.array_equal(of_formula("softplus(x)", with_gradient=False)(x=ends)[:2], [0, np.inf])
+    assert np.array_equal(of_formula("sigmoid(x)", with_gradient=False)(x=ends)[[0, 1, 3]], [0, 1, 0.5])
+    assert np.array_equal(of_formula("log(x)", with_gradient=False)(x=ends)[[1, 3]], [np.inf, -np.inf])
+    assert np.array_equal(of_formula("xlogy(x, x)", with_gradient=False)(x=ends)[[1, 3]], [np.inf, 0])
+    assert np.array_equal(of_formula("exp(x)", with_gradient=False)(x=ends)[[0, 1, 3]], [0, np.inf, 1])
+    for text in ("softplus(x)", "sigmoid(x)", "log(x)", "xlogy(x, x)", "exp(x)", "abs(x)", "sign(x)", "max(x, 1)"):
+        assert np.isnan(of_formula(text, with_gradient=False)(x=ends)[2])
+
+
+def test_a_certain_class_keeps_the_digits_of_the_rest():
+    value, gradient = of_formula("logsumexp(p) - p[j]")(p=np.array([[1020.0, 980.0, 1000.0]]), j=np.array([0]))
+
+    rest = math.exp(-40) + math.exp(-20)
+    assert value[0] == pytest.approx(math.log1p(rest), rel=1e-15)
+    assert gradient["p"][0, 1] == pytest.approx(math.exp(-40) / (1 + rest), rel=1e-15)
+
+
+def test_an_infinite_logit_is_a_limit():
+    rows = np.array([[np.inf, 0.0], [0.0, -np.inf]])
+
+    value, gradient = of_formula("logsumexp(p) - p[j]")(p=rows, j=np.array([0, 0]))
+
+    assert list(value) == [0, 0]
+    assert gradient["p"].tolist() == [[0, 0], [0, 0]]
+
+
+def test_a_label_outside_of_the_classes_picks_zero():
+    value = of_formula("p[j] + 1", with_gradient=False)(p=np.ones((3, 2)), j=np.array([2, -1, 1]))
+
+    assert list(value) == [1, 1, 2]
+
+
+@pytest.mark.parametrize("size", [2.0**1020, 1.0, 2.0**-1000, 2.0**-1074])
+def test_norms_neither_overflow_nor_vanish(size):
+    value = of_formula("norm(p)", with_gradient=False)(p=np.array([[3 * size, -4 * size]]))
+
+    assert value[0] == 5 * size
+
+
+def test_ties_share_the_gradient_of_a_maximum():
+    _, gradient = of_formula("max(p)")(p=np.array([[1.0, 2.0, 2.0]]))
+
+    assert gradient["p"].tolist() == [[0, 0.5, 0.5]]
+
+
+def test_nested_conditions_over_rows_follow_the_oracle():
+    text = "sum(where(p > 0, where(p > q, p*exp(q), q**3), where(q > 0, log1p(q), p/(2 + exp(p)))))"
+    p, q = np.random.default_rng(0).normal(size=(2, 40, 4))
+    exact = oracle.certify(formula(text, by=("p",)), {"p": p, "q": q}, {})
+
+    value, gradient = of_formula(text)(p=p, q=q)
+
+    np.testing.assert_allclose(value, exact.value.high, rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(gradient["p"], exact.gradient["p"].high, rtol=1e-14, atol=1e-14)
+
+
+def functions(text):
+    return [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_no_arithmetic_in_generated_text_has_a_bare_number(name):
+    loss = spec.load(name)
+
+    for function in functions(source(loss.formula, signature_of(loss), "float32")):
+        for node in ast.walk(function):
+            sides = [node.left, node.right] if isinstance(node, ast.BinOp) else []
+            assert not any(isinstance(side, ast.Constant) for side in sides)
+            assert not (isinstance(node, ast.Constant) and isinstance(node.value, float))
+
+
+def test_the_arithmetic_of_a_float32_kernel_is_float32(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOSSBENCH_CACHE_DIR", str(tmp_path))  # code from the cache cannot be inspected
+    compilation.load.cache_clear()
+    compiled = kernel("sigmoid_cross_entropy")
+    compiled(logits=np.ones(3, np.float32), y_true=np.ones(3, np.float32))
+
+    (text,) = compiled.module.value.inspect_llvm().values()
+    wide = re.findall(r"\b(f[a-z]+)[a-z ]* double ", text)
+
+    assert re.search(r"\bfmul[a-z ]* float ", text)
+    assert set(wide) <= {"fadd"}  # the sum alone
+
+
+def test_a_condition_gets_one_if_for_value_and_gradient():
+    loss = spec.load("huber")
+
+    text = source(loss.formula, signature_of(loss), "float32")
+    both = next(ast.unparse(one) for one in functions(text) if one.name == "value_and_gradient")
+
+    assert both.count("if ") == 3  # the condition, weighted and write
+
+
+def test_exponentials_of_a_row_are_kept_for_its_gradient():
+    parsed = formula("logsumexp(p) - p[j]")
+    signature = Signature(inputs={"p": "row", "j": "label"}, parameters={}, differentiated=("p",))
+
+    both = functions(source(parsed, signature, "float32"))[2]
+
+    assert ast.unparse(both).count("exp_difference(") == 1
+    assert "kept[0, j]" in ast.unparse(both)
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_reductions_and_weights_agree_with_the_oracle(reduction, weighted):
+    loss = spec.load("sparse_softmax_cross_entropy")
+    rng = np.random.default_rng(1)
+    problem = inputs.problem(
+        loss,
+        {"logits": rng.normal(size=(7, 3)), "y_true": [0, 1, 2, -100, 1, 1, 0], "class_weight": [1, 2, 0.5]},
+        dtype="float32",
+        reduction=reduction,
+        sample_weight=rng.uniform(0.5, 2, size=7) if weighted else None,
+    )
+    exact = certified(problem)
+    compiled = kernel_of(loss, dtype="float32", gradient=True, reduction=reduction)
+
+    value, gradient = compiled(**problem.arrays, **problem.parameters, sample_weight=problem.sample_weight)
+
+    assert_near(value, exact.value, ulps=4, size=1.0)
+    assert_near(gradient["logits"], exact.gradient["logits"], ulps=4, size=1.0)
+
+
+def test_a_weight_of_zero_silences_an_infinite_loss():
+    value, gradient = of_formula("x**2", reduction="sum")(x=np.array([np.inf, 3.0]), sample_weight=np.array([0.0, 2.0]))
+
+    assert value == 18
+    assert list(gradient["x"]) == [0, 12]
+
+
+def test_the_mean_of_nothing_is_nan_and_the_sum_zero():
+    empty = np.empty(0, np.float32)
+
+    assert np.isnan(kernel("huber", reduction="mean")(y_pred=empty, y_true=empty))
+    assert kernel("huber", reduction="sum")(y_pred=empty, y_true=empty) == 0
+    assert kernel("huber")(y_pred=empty, y_true=empty).shape == (0,)
+
+
+def test_the_mean_over_ignored_rows_alone_is_nan():
+    compiled = kernel("sparse_softmax_cross_entropy", gradient=True, reduction="mean")
+
+    value, gradient = compiled(logits=np.zeros((2, 3), np.float32), y_true=np.array([-100, -100]))
+
+    assert np.isnan(value)
+    assert np.isnan(gradient["logits"]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_long_sums_keep_their_digits(dtype):
+    x = np.random.default_rng(2).uniform(size=1_000_003).astype(dtype)
+
+    total = of_formula("abs(x)", dtype=dtype, with_gradient=False, reduction="sum")(x=x)
+
+    assert total == pytest.approx(math.fsum(x.tolist()), rel=1e-7 if dtype == "float32" else 4e-16)
+
+
+def test_sums_of_transcendental_losses_keep_their_digits():
+    x = np.random.default_rng(3).uniform(size=BLOCK)
+
+    total = of_formula("exp(x)", with_gradient=False, reduction="sum")(x=x)
+
+    assert total == pytest.approx(math.fsum(map(math.exp, x.tolist())), rel=4e-16)
+
+
+def test_results_are_the_same_for_every_number_of_threads():
+    p, t = np.random.default_rng(4).normal(size=(2, 5 * BLOCK + 7)).astype(np.float32)
+    compiled = kernel("squared_error", gradient=True, reduction="mean")
+    before = numba.get_num_threads()
+
+    found = []
+    for threads in (1, numba.config.NUMBA_NUM_THREADS, numba.config.NUMBA_NUM_THREADS):
+        numba.set_num_threads(threads)
+        value, gradient = compiled(y_pred=p, y_true=t)
+        found.append((value.tobytes(), gradient["y_pred"].tobytes()))
+    numba.set_num_threads(before)
+
+    assert found[0] == found[1] == found[2]
+
+
+def test_rows_beyond_one_block_are_those_of_small_batches():
+    logits = np.random.default_rng(5).normal(size=(BLOCK // 4 + 5, 8)).astype(np.float32)
+    labels = np.arange(len(logits)) % 8
+    compiled = kernel("sparse_softmax_cross_entropy", gradient=True)
+
+    value, gradient = compiled(logits=logits, y_true=labels)
+    last, last_gradient = compiled(logits=logits[-9:], y_true=labels[-9:])
+
+    assert np.array_equal(value[-9:], last)
+    assert np.array_equal(gradient["logits"][-9:], last_gradient["logits"])
+
+
+def test_results_go_into_given_arrays():
+    p, t = np.array([2.0, 0.5], np.float32), np.zeros(2, np.float32)
+    out, value_out = np.empty(2, np.float32), np.empty(2, np.float32)
+
+    _, gradient = kernel("huber", gradient=True, reduction="mean")(y_pred=p, y_true=t, delta=1.0, out=out)
+    value, _ = kernel("huber", gradient=True)(y_pred=p, y_true=t, out={"value": value_out, "gradient.y_pred": out})
+
+    assert gradient["y_pred"] is out
+    assert value is value_out
+    assert list(out) == [1, 0.5]
+    assert list(value_out) == [1.5, 0.125]
+
+
+def test_a_read_only_or_strided_input_is_taken():
+    p = np.arange(6, dtype=np.float64)[::2]
+    t = np.zeros(3)
+    t.flags.writeable = False
+
+    assert list(kernel("squared_error", dtype="float64")(y_pred=p, y_true=t)) == [0, 4, 16]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"y_pred": [1.0]}, "huber needs 'y_true'"),
+        ({"y_pred": [1.0], "y_true": [1.0], "dleta": 1}, "huber takes no 'dleta'"),
+        ({"y_pred": [1.0], "y_true": [1.0, 2.0]}, r"y_true has shape \(2,\); expected \(1,\)"),
+        ({"y_pred": [[1.0]], "y_true": [1.0]}, r"y_pred has shape \(1, 1\); expected \(n,\)"),
+        ({"y_pred": [1.0], "y_true": [1.0], "sample_weight": [1.0, 2.0]}, r"sample_weight has shape \(2,\)"),
+        ({"y_pred": [1.0], "y_true": [1.0], "out": np.empty(1)}, "out 'value' is float64"),
+    ],
+)
+def test_what_does_not_fit_is_refused(given, reason):
+    with pytest.raises(LossbenchError, match=reason):
+        kernel("huber")(**given)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bits_are_refused(dtype):
+    with pytest.raises(Unsupported, match=f"numba has no {dtype} arithmetic on the CPU"):
+        kernel("huber", dtype=dtype)
+
+
+def test_modules_are_named_by_their_content_and_written_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOSSBENCH_CACHE_DIR", str(tmp_path))
+    compilation.load.cache_clear()
+
+    first = compilation.load("one", "x = 1\n")
+    written = [(path.name, path.stat().st_mtime_ns) for path in (tmp_path / "kernels").glob("*.py")]
+    compilation.load.cache_clear()
+    again = compilation.load("one", "x = 1\n")
+    other = compilation.load("one", "x = 2\n")
+
+    assert first.__file__ == again.__file__ != other.__file__
+    assert [(path.name, path.stat().st_mtime_ns) for path in [tmp_path / "kernels" / written[0][0]]] == written
+    assert other.x == 2
+
+
+def test_names_that_the_text_uses_itself_may_be_inputs():
+    kinds = {"total": "real", "i": "real"}
+    graph = Graph()
+    root = parse("total*i + exp(total)", kinds, graph)
+    parsed = Formula(
+        graph=graph, names=kinds, differentiated=("total",), definition=root, divisor=graph.number(1),
+        gradients={}, kernel=root, kernel_gradients=gradient(graph, root, ("total",)),
+    )  # fmt: skip
+    signature = Signature(inputs=kinds, parameters={}, differentiated=("total",))
+    module = compilation.load("names", source(parsed, signature, "float64"))
+    values = np.empty(1)
+
+    module.value(np.zeros(1), np.full(1, 3.0), np.empty(0), False, values, True)
+
+    assert values[0] == 1
