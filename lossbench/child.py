@@ -56,6 +56,7 @@ class Child:
             ours.close()
             raise Lost("not installed", f"{target.interpreter}: {error.strerror}; expected a Python") from None
         self._pipe = ours
+        self._over = False
 
     def ask(self, request: Request, deadline: float) -> Reply:
         """The reply to *request*, within *deadline* seconds.
@@ -83,7 +84,7 @@ class Child:
 
     def kill(self) -> None:
         """End it and all that it started; whoever waits for its reply finds the pipe closed."""
-        if self._process.returncode is None:  # else its number may be another's by now
+        if not self._over:  # else its number may be another's by now
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -91,6 +92,7 @@ class Child:
         """End it, and let go of our end."""
         self.kill()
         self._process.wait()
+        self._over = True
         self._pipe.close()
 
     def _ended(self) -> str:

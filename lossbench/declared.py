@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
+from functools import cache
 
 import numpy as np
 
-from lossbench import inputs
+from lossbench import inputs, spec
 from lossbench.formula import Graph, floats
 from lossbench.formula.oracle import constant
 from lossbench.formula.parse import parse
@@ -19,9 +20,12 @@ DIGITS = 4  # A declared decimal of at least so many digits is a rounded one; a 
 SLACK = 8.0  # Ulps by which another machine may differ from what was declared.
 
 
-def part(gradient: Numbers | dict[str, Numbers] | None, name: str) -> Numbers | None:
-    """What is declared of the gradient by *name*; a declaration without names is of the only one, or of all."""
-    return gradient.get(name) if isinstance(gradient, dict) else gradient
+def claims(loss: Loss, one: Edge | Divergence) -> dict[str, Numbers]:
+    """What is declared, of `value` and of each `gradient.<input>`; a gradient without names is that of the first."""
+    differentiated = [name for name, given in loss.inputs.items() if given.grad]
+    gradient = one.gradient if isinstance(one.gradient, dict) else {differentiated[0]: one.gradient}
+    said = {"value": one.value} | {f"gradient.{name}": gradient.get(name) for name in differentiated}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def leaves(value: object) -> Iterator[str]:
@@ -33,6 +37,7 @@ def leaves(value: object) -> Iterator[str]:
         yield str(value)
 
 
+@cache
 def interval(text: str) -> tuple[float, float]:
     """The ends of "[a, b]", or a number twice, as nearest doubles."""
     if text.startswith("["):
@@ -49,7 +54,7 @@ def exact(value: Numbers, like: Exact) -> Exact | None:
     if len(texts) != like.high.size:
         return None
     ends = np.array([interval(text) for text in texts]).reshape(*like.high.shape, 2)
-    lows = np.array([0.0 if text.startswith("[") else constant(text)[1] for text in texts]).reshape(like.high.shape)
+    lows = np.array([_remainder(text) for text in texts]).reshape(like.high.shape)
     zeros = np.zeros(like.high.shape)
     return Exact(
         dtype=like.dtype,
@@ -63,6 +68,12 @@ def exact(value: Numbers, like: Exact) -> Exact | None:
         terms=like.terms,
         rows=like.rows,
     )
+
+
+@cache
+def _remainder(text: str) -> float:
+    """What a declared number is beyond its nearest double."""
+    return 0.0 if text.startswith("[") else constant(text)[1]
 
 
 def filled(of: Exact, decided: Exact) -> Exact:
@@ -111,12 +122,18 @@ def differences_at(loss: Loss, framework: str, edge: Edge) -> list[Divergence]:
 
 def _same(loss: Loss, one: Mapping[str, Numbers], other: Mapping[str, Numbers]) -> bool:
     """Whether two tables say the same inputs and parameters."""
-    problems = [inputs.of_point(loss, at, "float64", "none") for at in (one, other)]
-    return all(
-        len({repr(np.asarray(getattr(problem, kind)[name]).tolist()) for problem in problems}) == 1
-        for kind in ("arrays", "parameters")
-        for name in getattr(problems[0], kind)
-    )
+    defaults = {name: parameter.default for name, parameter in loss.parameters.items()}
+    return _exactly({**defaults, **one}) == _exactly({**defaults, **other})
+
+
+def _exactly(value: object) -> object:
+    """Declared numbers, comparable whatever their digits."""
+    if isinstance(value, Mapping):
+        return {name: _exactly(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_exactly(one) for one in value]
+    number = spec.exact(str(value))
+    return "nan" if number != number else number
 
 
 def conventional(loss: Loss, framework: str, dtype: str, given: Mapping[str, np.ndarray]) -> np.ndarray:

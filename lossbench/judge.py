@@ -9,7 +9,7 @@ import numpy as np
 
 from lossbench import declared, inputs, verdicts
 from lossbench.answers import Answers, Certified, Measured, measure
-from lossbench.loss import Divergence, Edge, Loss, Numbers
+from lossbench.loss import Edge, Loss
 from lossbench.records import Job, Refusal
 from lossbench.ulp import Exact
 
@@ -32,14 +32,15 @@ def judge(answers: Answers, job: Job) -> Measured:
 def prove(answers: Answers, job: Job) -> tuple[verdicts.Proof, Measured]:
     """Whether a declared divergence is there, as it was declared."""
     measured = judge(answers, job)
-    one = answers.losses[job.case.loss].divergences[job.case.index]
+    loss = answers.losses[job.case.loss]
+    one = loss.divergences[job.case.index]
     answer = answers.by_key.get(job.key)
     if isinstance(answer, Refusal) and answer.reason in ("failed", "crashed"):
         said = one.raises is not None and one.raises.lower() in answer.detail.lower()
         return verdicts.proof(ran=True, differs=True, as_declared=said), measured
     if not measured.got:
         return "not run", measured
-    claims = _claims(one, measured)
+    claims = declared.claims(loss, one)
     as_declared = one.raises is None and all(
         name in measured.got and declared.is_met(value, measured.got[name], job.case.dtype)
         for name, value in claims.items()
@@ -47,15 +48,6 @@ def prove(answers: Answers, job: Job) -> tuple[verdicts.Proof, Measured]:
     certified = answers.certified(job.case)
     exact = certified.exact if isinstance(certified, Certified) else {}
     return verdicts.proof(ran=True, differs=_differs(measured, exact, claims), as_declared=as_declared), measured
-
-
-def _claims(one: Divergence, measured: Measured) -> dict[str, Numbers]:
-    """What is said of `value` and of each gradient; nothing where only an exception is declared."""
-    said = {"value": one.value}
-    for name in measured.got:
-        if name != "value":
-            said[name] = declared.part(one.gradient, name.removeprefix("gradient."))
-    return {name: value for name, value in said.items() if value is not None}
 
 
 def _differs(measured: Measured, exact: Mapping[str, Exact], claims: Mapping[str, object]) -> bool:
@@ -122,10 +114,10 @@ def _measured_edge(loss: Loss, edge: Edge, certified: Certified, measured: Measu
     as_written = all(np.array_equal(array, given[name], equal_nan=True) for name, array in asked.arrays.items())
     chosen: dict[str, Exact] = {}
     nan_required: set[str] = set()
+    claims = declared.claims(loss, edge)
     for name, of in certified.exact.items():
         chosen[name] = of
-        said = edge.value if name == "value" else declared.part(edge.gradient, name.removeprefix("gradient."))
-        decided = declared.exact(said, of) if said is not None else None
+        decided = declared.exact(claims[name], of) if name in claims else None
         # A point that rounding has moved is another one, of which the spec says nothing.
         if decided is not None and as_written:
             chosen[name] = declared.filled(of, decided)

@@ -80,7 +80,7 @@ def _shape(loss: Loss) -> tuple[int, ...]:
 def _short(value: np.ndarray, kind: str) -> Numbers:
     if kind == "label":
         return int(value)
-    rounded = np.round(np.clip(value, -GRID, GRID) * GRID) / GRID
+    rounded = np.round(np.clip(value, -GRID, GRID) * GRID) / GRID + 0.0  # no negative zero
     if kind == "row":
         return [_decimal(one) for one in rounded]
     return _decimal(rounded)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossbench import accuracy, harness, plan, report, spec, speed
+from lossbench import accuracy, harness, plan, references, report, spec, speed
 from lossbench.errors import LossbenchError
 from lossbench.harness import Progress
 from lossbench.loss import Loss
@@ -72,10 +72,13 @@ def run(
 
     Raises:
         LossbenchError: Something that is asked for does not exist.
+        SpecError: A spec is broken, or a digit of its reference values is wrong; nothing is stored then.
         StoreError: The run's folder is in use, foreign, or cannot be made.
     """
     if resume is None:
         found, chosen = _asked(suites, losses)
+        for loss in chosen:
+            references.verify(loss)
         jobs = plan.jobs(found, chosen, targets, dtypes)
         store = Store.create(folder(Path(out), found.name, datetime.now()), jobs, chosen, found)
     elif losses or targets or dtypes:

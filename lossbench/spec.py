@@ -95,6 +95,7 @@ def forget() -> None:
     aliases.cache_clear()
 
 
+@cache
 def exact(text: Number) -> Fraction | float:
     """The number that *text* says: a fraction, or a float where it is infinite, nan or a negative zero.
 

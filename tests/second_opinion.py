@@ -83,6 +83,13 @@ def number(value):
         return mpf(fraction.numerator) / fraction.denominator
 
 
+def exactly(at):
+    """The floats of a point, exactly; labels as they are."""
+    with mp.workdps(DIGITS):
+        rows = {name: [number(one) for one in value] for name, value in at.items() if isinstance(value, list)}
+        return at | rows | {name: number(value) for name, value in at.items() if isinstance(value, float)}
+
+
 def _each(function, *values):
     size = next((len(value) for value in values if isinstance(value, list)), None)
     if size is None:

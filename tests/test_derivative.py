@@ -35,6 +35,8 @@ def derivative(text: str, by: str) -> str:
         ("where(x > y, x, 0)", "x", "where(lt(y, x), 1, 0)"),
         ("max(x, 0)", "x", "where(lt(0, x), 1, 0)"),
         ("max(0, x)", "x", "where(lt(x, 0), 0, 1)"),
+        ("min(x, 0)", "x", "where(lt(x, 0), 1, 0)"),
+        ("min(0, x)", "x", "where(lt(0, x), 0, 1)"),
     ],
 )
 def test_derivative_of(text, by, expected):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lossbench import harness, spec
 from lossbench.child import Child, Lost, variables
 from lossbench.errors import StoreError
 from lossbench.harness import _Run
-from lossbench.messages import Ready, Sample, Samples, Warm
+from lossbench.messages import Open, Ready, Sample, Samples, Warm
 from lossbench.records import Bandwidth, Case, Died, Environment, Job, Output, Refusal, Target, Timing
 from lossbench.store import Store
 from lossbench.suite import Sampling, Suite
@@ -298,13 +299,27 @@ def test_a_worker_killed_by_the_system_for_its_memory_ran_out_of_it(make, monkey
     assert lost.value.reason == "out of memory"
 
 
-def test_what_a_worker_started_ends_with_it(make):
-    """A framework's compiler must not outlive a run; here the whole group is asked for."""
+@pytest.mark.parametrize("dies_first", [True, False])
+def test_what_a_worker_started_ends_with_it(make, dies_first):
+    """A framework's compiler must not outlive a run, not even where the worker was killed by another."""
     store = make([])
-    child = Child(Target(framework="fake"), store.path, 1)
-    group = os.getpgid(child._process.pid)
-    child.stop()
+    target = Target(framework="fake", mode="begets")
+    child = Child(target, store.path, 1)
+    pids = child.ask(Open(target=target, folder=str(store.path)), 60.0).settings
+    assert not gone(pids["helper"])
+    if dies_first:
+        os.kill(int(pids["pid"]), signal.SIGKILL)
+        with pytest.raises(Lost, match="killed by SIGKILL"):
+            child.ask(Sample(count=1, calls=1), 5.0)
+    else:
+        child.stop()
 
-    assert group != os.getpgid(0)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+    assert any(gone(pids["helper"]) or time.sleep(0.05) for _ in range(400))
+
+
+def gone(pid: str) -> bool:
+    """Whether a process has ended; its entry may stay until somebody asks how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

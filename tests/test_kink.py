@@ -158,11 +158,9 @@ def certified_draw(loss):
 
 
 def exact_point(problem, index):
-    with mp.workdps(second_opinion.DIGITS):
-        at = {name: array[index].tolist() for name, array in problem.arrays.items()}
-        at |= {name: np.asarray(value).tolist() for name, value in problem.parameters.items()}
-        at = {name: [number(one) for one in v] if isinstance(v, list) else v for name, v in at.items()}
-        return {name: v if isinstance(v, list | int) else number(v) for name, v in at.items()}
+    at = {name: array[index].tolist() for name, array in problem.arrays.items()}
+    at |= {name: np.asarray(value).tolist() for name, value in problem.parameters.items()}
+    return second_opinion.exactly(at)
 
 
 @pytest.mark.parametrize("loss", kinked(rows=False))

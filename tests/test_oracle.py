@@ -8,7 +8,7 @@ import pytest
 import second_opinion
 from formulas import KINDS, certify, formula
 from mpmath import mp, mpf
-from second_opinion import Undefined, number
+from second_opinion import Undefined, exactly, number
 
 from lossbench import inputs, spec
 from lossbench.formula import derivative, oracle
@@ -71,8 +71,7 @@ def points(seed: int = 0) -> list[dict[str, object]]:
 def compare(definition, at, certified, index, gradients) -> int:
     """Assert that mpmath's value and derivatives lie in the enclosures; how many numbers were compared."""
     with mp.workdps(second_opinion.DIGITS):
-        exact = {name: [number(one) for one in v] if isinstance(v, list) else v for name, v in at.items()}
-        exact = {name: v if isinstance(v, list | int) else number(v) for name, v in exact.items()}
+        exact = exactly(at)
         value = second_opinion.evaluate(definition, exact)
         assert_encloses(certified.value, (index,), value, mpf(10) ** -100 * (1 + abs(value)))
         count = 1
@@ -132,20 +131,33 @@ def test_every_spec_agrees_with_mpmath(loss, given):
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 def test_references_of_specs_agree_with_mpmath(loss):
+    text, compared = loss.formula_text.definition, 0
     for reference in loss.references:
         problem = inputs.of_point(loss, reference.at, "float64", "none")
         at = {name: array[0].tolist() for name, array in problem.arrays.items()}
-        at |= {name: np.asarray(value).tolist() for name, value in problem.parameters.items()}
-        with mp.workdps(second_opinion.DIGITS):
-            exact = {name: [number(one) for one in v] if isinstance(v, list) else v for name, v in at.items()}
-            exact = {name: v if isinstance(v, list | int) else number(v) for name, v in exact.items()}
-            value = second_opinion.evaluate(loss.formula_text.definition, exact)
+        exact = exactly(at | {name: np.asarray(value).tolist() for name, value in problem.parameters.items()})
+        if not math.isfinite(float(reference.value)):
+            with pytest.raises(Undefined):
+                second_opinion.evaluate(text, exact)
+            continue
+        assert_close(reference.value, second_opinion.evaluate(text, exact))
+        compared += 1
+        name = loss.formula.differentiated[0]
+        slopes = reference.gradient[name] if isinstance(reference.gradient, dict) else reference.gradient
+        for entry, slope in enumerate(slopes) if isinstance(slopes, list) else [(None, slopes)]:
+            if str(slope)[0] == "[" or not math.isfinite(float(slope)):
+                continue  # a kink or a pole
+            try:
+                assert_close(slope, second_opinion.derivative(text, exact, name, entry))
+            except Undefined:
+                continue  # the end of the domain
 
-            assert abs(mpf(str(reference.value)) - value) <= mpf(10) ** -24 * abs(value)
+    assert compared or not loss.references
 
 
-def numbers(text, shape):
-    return np.broadcast_to(np.array(text, dtype=object), shape).ravel().tolist() if isinstance(text, list) else [text]
+def assert_close(written, value):
+    with mp.workdps(second_opinion.DIGITS):
+        assert abs(mpf(str(written)) - value) <= mpf(10) ** -24 * abs(value) + mpf(10) ** -50
 
 
 def edges():

@@ -29,7 +29,7 @@ def nearest(value: Fraction, precision: int, emin: int, emax: int) -> float:
     unit = Fraction(2) ** (max(exponent, emin) - precision + 1)
     rounded = round(size / unit) * unit  # Python rounds a half to even
     if rounded > (2 - Fraction(2) ** (1 - precision)) * Fraction(2) ** emax:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
     return float(rounded if value > 0 else -rounded)
 
 

@@ -200,14 +200,11 @@ class Evaluator:
         if tied.count(True) > 1 and node.args[0] in self.active:
             self.kinks += 1
             self.tied.update(j for j, one in enumerate(tied) if one)
-            wanted = 1 if node.args[1].op == "row_max" else -1
+            furthest = functions.row_max if node.args[1].op == "row_max" else functions.row_min
             for level in (0, 1) if self.direction else ():
                 ways = self._row(self._tangent(node.args[0], level))
-                there = [way for way, one in zip(ways, tied, strict=True) if one]
-                tied = [
-                    one and all(extended.compare(other, way) != wanted for other in there)
-                    for way, one in zip(ways, tied, strict=True)
-                ]
+                first = furthest([way for way, one in zip(ways, tied, strict=True) if one])
+                tied = [one and extended.compare(way, first) == 0 for way, one in zip(ways, tied, strict=True)]
         return tied
 
     def _tangent(self, node: Node, level: int) -> Value:

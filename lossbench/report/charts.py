@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from lossbench.report import svg
 from lossbench.report.words import seconds
@@ -58,12 +58,18 @@ class Scale:
         first = int(np.log10(self.threshold))
         last = first + int(max(abs(low), abs(high)))
         step = max(1, (last - first + 1) // (3 if low < -1 else 6) + 1)
-        sizes = [10.0**power for power in range(first, last + 1, step)]
+        # Those next to zero would stand too close to its own mark.
+        sizes = [10.0**power for power in range(first + (step if low < 0 else 1), last + 1, step)]
         ticks = [0.0, *sizes, *(-size for size in sizes)] if low < 0 else [0.0, *sizes]
         shown = [tick for tick in ticks if self.low <= tick <= self.high]
         axes.xaxis.set_major_locator(FixedLocator(self.unit(np.array(shown)).tolist()))
         labels = dict(zip(self.unit(np.array(shown)).tolist(), shown, strict=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{labels.get(at, 0):g}".replace("-", "−")))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: _short(labels.get(at, 0.0))))
+
+
+def _short(value: float) -> str:
+    """A power of ten, or 0, in a few characters."""
+    return f"{value:g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", "−")
 
 
 def largest(x: np.ndarray, errors: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
@@ -80,35 +86,49 @@ def largest(x: np.ndarray, errors: np.ndarray, scale: Scale) -> tuple[np.ndarray
     return x[order][last], errors[order][last]
 
 
-def errors(frame: pd.DataFrame, scale: Scale, top: float, name: str, label: str) -> str:
-    """The largest errors of value and gradient, in ulps, against the input."""
+def errors(frames: Mapping[str, pd.DataFrame], scale: Scale, top: float, name: str, label: str) -> str:
+    """The largest errors of value and of gradient, in ulps, against the input.
+
+    Args:
+        frames: `accuracy.points` of one loss and target, by dtype.
+        scale: The axis of inputs.
+        top: The largest error that has a place, in ulps.
+        name: Keeps the ids of the drawing apart from others on the page.
+        label: Is read to those who do not see it.
+    """
     with svg.style():
-        figure = Figure(figsize=(4.2, 2.9), layout=None)
-        both = figure.subplots(2, 1, sharex=True)
-        figure.subplots_adjust(left=0.11, right=0.985, top=0.93, bottom=0.12, hspace=0.32)
-        x = frame["x"].to_numpy(float)
-        for number, (axes, what) in enumerate(zip(both, ("value", "gradient"), strict=True)):
-            ink, marker = svg.series(number)
-            ulps = frame[f"{what}_ulp"].to_numpy(float)
-            at, error = largest(x, ulps, scale)
-            axes.axhline(1.0, color=svg.colour("limit"), linewidth=0.9, linestyle="--")
-            axes.plot(scale.unit(at), np.maximum(error, SMALLEST), marker, color=ink, markersize=2.6, markeredgewidth=0)
-            if error.size:
-                worst = int(np.argmax(error))
-                where = scale.unit(at[worst : worst + 1]), [max(error[worst], SMALLEST)]
-                axes.plot(*where, "o", markerfacecolor="none", markeredgecolor=svg.colour("ink"), markersize=8)
-            strange = np.isinf(ulps) & np.isfinite(x)  # nan or an infinity came out, or belonged there
-            height = np.full(strange.sum(), top)
-            axes.plot(scale.unit(x[strange]), height, "x", color=svg.colour("ink"), markersize=6, clip_on=False)
+        figure = Figure(figsize=(4.2, 3.1), layout=None)
+        both = figure.subplots(2, 1)
+        figure.subplots_adjust(left=0.12, right=0.985, top=0.94, bottom=0.08, hspace=0.36)
+        for axes, what in zip(both, ("value", "gradient"), strict=True):
             axes.set_yscale("log")
-            axes.set_ylim(SMALLEST * 0.7, top)
-            axes.yaxis.set_major_locator(LogLocator(numticks=5))
             axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: f"{ulps:g}"))
+            axes.axhline(1.0, color=svg.colour("limit"), linewidth=0.9, linestyle="--")
+            for number, frame in enumerate(frames.values()):
+                _marks(axes, frame["x"].to_numpy(float), frame[f"{what}_ulp"].to_numpy(float), scale, top, number)
+            axes.set_ylim(SMALLEST * 0.7, top)
+            step = max(1, round(np.log10(top / SMALLEST) / 4))
+            axes.yaxis.set_major_locator(FixedLocator(10.0 ** np.arange(-2, np.log10(top), step)))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: _short(ulps)))
             axes.set_title(f"{what}, ulp", loc="left", fontsize=9, pad=3)
             axes.grid(axis="y")
-        scale.draw(both[1])
+            scale.draw(axes)
+        both[0].xaxis.set_major_formatter(NullFormatter())
         return svg.inline(figure, name, label)
+
+
+def _marks(axes: Axes, x: np.ndarray, ulps: np.ndarray, scale: Scale, top: float, number: int) -> None:
+    ink, marker = svg.series(number)
+    at, error = largest(x, ulps, scale)
+    axes.plot(scale.unit(at), np.maximum(error, SMALLEST), marker, color=ink, markersize=2.8, markeredgewidth=0)
+    if error.size:
+        worst = int(np.argmax(error))
+        height = max(error[worst], SMALLEST)
+        axes.plot(scale.unit(at[[worst]]), [height], "o", markerfacecolor="none", markeredgecolor=ink, markersize=8)
+    strange = np.isinf(ulps) & np.isfinite(x)  # nan or an infinity came out, or belonged there
+    if strange.any():
+        height_of_all = np.full(strange.sum(), top)
+        axes.plot(scale.unit(x[strange]), height_of_all, "x", color=ink, markersize=6, clip_on=False)
 
 
 def times(frame: pd.DataFrame, targets: Sequence[str], limit: Mapping[float, float], name: str, label: str) -> str:

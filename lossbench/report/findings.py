@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lossbench import accuracy, speed
+from lossbench.answers import Answers
 from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Answer, Died, Environment, Job, Record, Refusal
 from lossbench.store import Store
@@ -46,7 +47,8 @@ class Findings:
     @classmethod
     def of(cls, store: Store) -> Findings:
         """What that store says."""
-        jobs = accuracy.jobs(store)
+        answers = Answers(store)
+        jobs = accuracy.jobs(answers)
         return cls(
             path=store.path,
             suite=store.suite,
@@ -56,12 +58,12 @@ class Findings:
             records=store.records(),
             jobs=jobs,
             cells=accuracy.cells(jobs),
-            edges=accuracy.edges(store),
-            divergences=accuracy.divergences(store),
+            edges=accuracy.edges(answers),
+            divergences=accuracy.divergences(answers),
             medians=speed.medians(store),
             noise=speed.noise(store),
             bandwidth=speed.bandwidth(store),
-            points=lambda loss, target, dtype: accuracy.points(store, loss, target, dtype),
+            points=lambda loss, target, dtype: accuracy.points(answers, loss, target, dtype),
         )
 
     @cached_property

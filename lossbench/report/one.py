@@ -118,7 +118,7 @@ def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
     drawn = jobs[(jobs["points"] == "domain") & jobs["own_call"]]
     for cell in tables.rows(cells):
         part = drawn[(drawn["target"] == cell["target"]) & (drawn["dtype"] == cell["dtype"])]
-        word = str(cell["verdict"])
+        word, reason = str(cell["verdict"]), str(cell["reason"])
         for what in ("value", "gradient"):
             worst = {name: part[f"{what}_{name}"].max() for name in ("median_ulp", "p99_ulp")}
             worst |= {name: cell[f"{what}_{name}"] for name in ("max_ulp", "conditioned", "normwise")}
@@ -127,7 +127,7 @@ def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
                 [
                     tables.text(cell["target"]),
                     tables.text(cell["dtype"]),
-                    tables.verdict(word, WORST_FIRST, tables.said(cell["reason"]) if what == "value" else ""),
+                    tables.verdict(word, WORST_FIRST, reason if what == "value" and ": got " not in reason else ""),
                     tables.text(what),
                     *(tables.number(ulps, words.ulps(ulps)) for ulps in worst.values()),
                     tables.number(mismatches, str(mismatches)),
@@ -168,7 +168,7 @@ def cases(jobs: pd.DataFrame) -> Table:
 
 def edges(frame: pd.DataFrame, targets: Sequence[str]) -> Table:
     """One row for each edge: what must come out, and what each target answered."""
-    table = Table(caption="Edges", columns=["At", "Must be", "Exact", *targets, "Why"])
+    table = Table(caption="Edges", columns=["At", "Why", "Exact", *targets])
     for _, group in frame.groupby(["index", "dtype"], sort=True):
         rows = tables.rows(group)
         first, answers = rows[0], {str(row["target"]): row for row in rows}
@@ -176,10 +176,9 @@ def edges(frame: pd.DataFrame, targets: Sequence[str]) -> Table:
         table.rows.append(
             [
                 Cell(text=str(first["at"]), shown="code", lines=_how(first)),
-                index.answer(first["declared_value"], first["declared_gradient"]),
-                index.answer(exact["exact_value"], exact["exact_gradient"]),
-                *(_answered(answers.get(target)) for target in targets),
                 tables.text(first["why"], "" if first["status"] == "required" else str(first["status"])),
+                _decided(exact),
+                *(_answered(answers.get(target)) for target in targets),
             ]
         )
     return table
@@ -190,6 +189,16 @@ def _how(row: Mapping[str, object]) -> list[str]:
     return [f"{row['dtype']}{reduction}"]
 
 
+def _decided(row: Mapping[str, object]) -> Cell:
+    """The exact answer, and how the spec writes it where that is another text."""
+    cell = index.answer(row["exact_value"] or row["declared_value"], row["exact_gradient"] or row["declared_gradient"])
+    value, gradient = str(row["declared_value"]), str(row["declared_gradient"])
+    written = [f"= {value}"] if value not in ("", cell.text) else []
+    if gradient and f"∂ {gradient}" not in cell.lines:
+        written.append(f"∂ = {gradient}")
+    return Cell(text=cell.text, shown="code", lines=[*cell.lines, *written])
+
+
 def _answered(row: Mapping[str, object] | None) -> Cell:
     if row is None:
         return Cell()
@@ -198,30 +207,43 @@ def _answered(row: Mapping[str, object] | None) -> Cell:
     return Cell(text=got.text, shown="code", mark=found.mark, sort=found.sort, lines=got.lines)
 
 
-def errors(findings: Findings, loss: Loss, dtype: str) -> tuple[list[Picture], Table]:
-    """Error against input for each target, and the same as a table of the largest errors over ranges of the input."""
-    frames = {target: findings.points(loss.name, target, dtype) for target in findings.targets}
-    frames = {target: frame for target, frame in frames.items() if len(frame)}
-    table = Table(caption="Largest error by range of the input, in ulps: value, gradient", columns=["From", "To"])
-    if not frames:
-        return [], table
-    every = pd.concat(list(frames.values()))
+def errors(findings: Findings, loss: Loss, dtypes: Sequence[str]) -> tuple[list[Picture], list[Table]]:
+    """Error against input, one picture for each target, and the same as a table for each dtype."""
+    found = {
+        target: {dtype: frame for dtype in dtypes if len(frame := findings.points(loss.name, target, dtype))}
+        for target in findings.targets
+    }
+    found = {target: frames for target, frames in found.items() if frames}
+    if not found:
+        return [], []
+    every = pd.concat([frame for frames in found.values() for frame in frames.values()])
     scale = charts.Scale.of(every["x"].to_numpy(float))
-    finite = every[["value_ulp", "gradient_ulp"]].to_numpy(float)
-    top = max(float(np.max(finite, where=np.isfinite(finite), initial=0.0)), 3.0) * 2
+    ulps = every[["value_ulp", "gradient_ulp"]].to_numpy(float)
+    top = max(float(np.max(ulps, where=np.isfinite(ulps), initial=0.0)), 3.0) * 2
     pictures = [
         Picture(
             svg=charts.errors(
-                frame, scale, top, f"errors-{number}", f"error of {target} in {dtype} against the input, in ulps"
+                frames, scale, top, f"errors-{number}", f"error of {loss.name} by {target} against the input, in ulps"
             ),
             title=target,
-            notes=_worst(frame, dtype),
+            notes=[note for dtype, frame in frames.items() for note in _worst(frame, dtype)],
         )
-        for number, (target, frame) in enumerate(frames.items())
+        for number, (target, frames) in enumerate(found.items())
     ]
-    x = every["x"].to_numpy(float)
+    behind = []
+    for dtype in dtypes:
+        of_dtype = {target: frames[dtype] for target, frames in found.items() if dtype in frames}
+        if of_dtype:
+            behind.append(_ranges(of_dtype, dtype))
+    return pictures, behind
+
+
+def _ranges(frames: Mapping[str, pd.DataFrame], dtype: str) -> Table:
+    """The largest errors over ranges of the input that hold equally many points."""
+    caption = f"Largest error by range of the input, {dtype}, in ulps: value, gradient"
+    table = Table(caption=caption, columns=["From", "To", *frames])
+    x = next(iter(frames.values()))["x"].to_numpy(float)
     bounds = np.unique(np.quantile(x[np.isfinite(x)], np.linspace(0, 1, _RANGES + 1)))
-    table = Table(caption=table.caption, columns=["From", "To", *frames])
     for low, high in pairwise(bounds.tolist()):
         row = [tables.number(bound, words.number(bound)) for bound in (low, high)]
         for frame in frames.values():
@@ -229,7 +251,7 @@ def errors(findings: Findings, loss: Loss, dtype: str) -> tuple[list[Picture], T
             value, gradient = (float(part[f"{what}_ulp"].max()) for what in ("value", "gradient"))
             row.append(tables.number(value, f"{words.ulps(value)}, {words.ulps(gradient)}"))
         table.rows.append(row)
-    return pictures, table
+    return table
 
 
 def _worst(frame: pd.DataFrame, dtype: str) -> list[str]:
@@ -237,13 +259,13 @@ def _worst(frame: pd.DataFrame, dtype: str) -> list[str]:
     inputs = [name for name in frame if name not in ("x", "value_ulp", "gradient_ulp", "exact")]
     for what in ("value", "gradient"):
         ulps = frame[f"{what}_ulp"]
-        mismatches = int(np.isinf(ulps).sum())
+        strange = int(np.isinf(ulps).sum())
         if ulps.notna().any():
             at = frame.loc[ulps.idxmax()]
             where = ", ".join(f"{name} = {shown.number(at[name], dtype)}" for name in inputs)
             where = where or f"a row with {shown.number(at['x'], dtype)}"
-            size = "not of the right kind" if mismatches else f"{words.ulps(float(ulps.max()))} ulp"
-            notes.append(f"{what}: worst {size}, at {where}" + (f"; {mismatches} such" if mismatches > 1 else ""))
+            size = "nan, or an infinity amiss," if strange else f"{words.ulps(float(ulps.max()))} ulp"
+            notes.append(f"{dtype}, {what}: {size} at {where}" + (f", {strange} in all" if strange > 1 else ""))
     return notes
 
 

@@ -99,11 +99,8 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
     cells = findings.about(findings.cells, loss.name)
     jobs = findings.about(findings.jobs, loss.name)
     medians = findings.about(findings.medians, loss.name)
-    pictures = {}
-    for dtype in dict.fromkeys(cells["dtype"]) if len(cells) else ():
-        drawn, table = one.errors(findings, loss, str(dtype))
-        if drawn:
-            pictures[str(dtype)] = drawn, table
+    dtypes = list(dict.fromkeys(map(str, cells["dtype"])))
+    pictures, behind = one.errors(findings, loss, dtypes)
     return {
         "loss": loss,
         "known": set(findings.losses),
@@ -114,7 +111,9 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
         "edges": one.edges(findings.about(findings.edges, loss.name), findings.targets),
         "verdicts": one.verdicts(cells, jobs),
         "cases": one.cases(jobs),
+        "dtypes": dtypes,
         "errors": pictures,
+        "behind": behind,
         "times": one.times(findings, medians, loss),
         "timings": one.timings(medians),
     }

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -10,7 +11,20 @@ import numpy as np
 from lossbench.adapters import Prepared
 from lossbench.errors import Unsupported
 
-MODES = ("well", "prints", "raises", "hangs", "exits", "killed", "starved", "refuses", "closed", "missing", "stillborn")
+MODES = (
+    "well",
+    "prints",
+    "raises",
+    "hangs",
+    "exits",
+    "killed",
+    "starved",
+    "refuses",
+    "begets",
+    "closed",
+    "missing",
+    "stillborn",
+)
 
 if sys.stdout is not None:
     print("hello from the import of a framework")
@@ -30,12 +44,13 @@ def open(target):  # noqa: A001  the name that every adapter has
 class Fake:
     def __init__(self, mode):
         self.mode = mode
+        self.helper = subprocess.Popen(["sleep", "600"]) if mode == "begets" else None
 
     def versions(self):
         return {"fake": "1.0"}
 
     def settings(self):
-        return {"pid": str(os.getpid())}
+        return {"pid": str(os.getpid())} | ({"helper": self.helper.pid} if self.helper else {})
 
     def machine(self):
         return {}
