@@ -13,7 +13,7 @@ from lossbench import inputs, spec
 from lossbench.errors import SpecError
 from lossbench.formula import oracle
 from lossbench.lines import line_of
-from lossbench.loss import Loss, Number, Numbers, Reference
+from lossbench.loss import Input, Loss, Number, Numbers, Reference
 from lossbench.records import Case
 
 POINTS = 6
@@ -29,7 +29,7 @@ def compute(loss: Loss) -> list[Reference]:
     drawn = inputs.draw(loss, case)
     found: list[Reference] = []
     for index in range(_shape(loss)[0]):
-        at = {name: _short(array[index], loss.inputs[name].kind) for name, array in drawn.arrays.items()}
+        at = {name: _short(array[index], loss.inputs[name]) for name, array in drawn.arrays.items()}
         if at not in (one.at for one in found):
             found.append(_certified(loss, at))
         if len(found) == POINTS:
@@ -77,16 +77,18 @@ def _shape(loss: Loss) -> tuple[int, ...]:
     return (8 * POINTS, 3) if loss.formula.has_rows else (8 * POINTS,)
 
 
-def _short(value: np.ndarray, kind: str) -> Numbers:
-    if kind == "label":
+def _short(value: np.ndarray, given: Input) -> Numbers:
+    if given.kind == "label":
         return int(value)
     rounded = np.round(np.clip(value, -GRID, GRID) * GRID) / GRID + 0.0  # no negative zero
-    if kind == "row":
+    if given.domain in ("nonzero", "positive"):
+        rounded = np.where(rounded == 0, 1 / GRID, rounded)
+    if given.kind == "row":
         return [_decimal(one) for one in rounded]
     return _decimal(rounded)
 
 
-def _decimal(value: float) -> Number:
+def _decimal(value: float | np.ndarray) -> Number:
     return format(Decimal(float(value)).normalize(), "f")
 
 

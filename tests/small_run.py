@@ -1,7 +1,7 @@
 """A run in a store without any framework: what tests of the report stand on.
 
-The reference is real; the two targets answer with its numbers rounded to their dtype, jax's gradient three ulps off. One
-loss has HTML wherever a spec, or a framework in its words, has text.
+The reference is real; the two targets answer with its numbers rounded to their dtype, jax's gradient three ulps off.
+One loss has HTML wherever a spec, or a framework in its words, has text.
 """
 
 import math
@@ -59,7 +59,9 @@ SUITE = Suite(
     name="small",
     summary="A few points of three losses.",
     targets=BOTH,
-    accuracy=(Accuracy(targets=BOTH, dtypes=("float32", "float64"), points=40, reductions=("none", "mean"), classes=(3,)),),
+    accuracy=(
+        Accuracy(targets=BOTH, dtypes=("float32", "float64"), points=40, reductions=("none", "mean"), classes=(3,)),
+    ),
     edges=("float32",),
     divergences=True,
     timing=(Times(targets=BOTH, dtypes=("float32",), elements=(1000, 100_000), rows=((32, 10), (1024, 100))),),
@@ -115,7 +117,7 @@ def _answer(store, job, exact):
     kind = np.float64 if job.case.dtype == "float64" else np.float32
     found = {}
     for name, digest in exact.arrays.items():
-        if name == "value" or name.startswith("gradient.") and name.count(".") == 1:
+        if name == "value" or (name.startswith("gradient.") and name.count(".") == 1):
             array = store.array(digest)
             with np.errstate(over="ignore"):
                 array = array.astype(kind)

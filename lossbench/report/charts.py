@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -107,8 +108,8 @@ def errors(frames: Mapping[str, pd.DataFrame], scale: Scale, top: float, name: s
             for number, frame in enumerate(frames.values()):
                 _marks(axes, frame["x"].to_numpy(float), frame[f"{what}_ulp"].to_numpy(float), scale, top, number)
             axes.set_ylim(SMALLEST * 0.7, top)
-            step = max(1, round(np.log10(top / SMALLEST) / 4))
-            axes.yaxis.set_major_locator(FixedLocator(10.0 ** np.arange(-2, np.log10(top), step)))
+            powers = range(-2, math.ceil(math.log10(top)), max(1, round(math.log10(top / SMALLEST) / 4)))
+            axes.yaxis.set_major_locator(FixedLocator([10.0**power for power in powers]))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: _short(ulps)))
             axes.set_title(f"{what}, ulp", loc="left", fontsize=9, pad=3)
             axes.grid(axis="y")

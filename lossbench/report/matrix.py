@@ -121,4 +121,4 @@ def _beside(row: Mapping[str, object]) -> str:
 
 def _severity(verdict: str, ulps: float) -> str:
     """Sorts the worst verdict first and, within one, the largest error."""
-    return f"{WORST_FIRST.index(verdict) + 1 / (1 + ulps):.9f}"  # type: ignore[arg-type]
+    return f"{WORST_FIRST.index(verdict) + 1 / (1 + ulps):.9f}"

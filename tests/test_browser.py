@@ -1,0 +1,276 @@
+"""The report in a real browser, opened from its folder: it filters, sorts, links and fits, and asks no network."""
+
+import json
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+from small_run import small_run
+
+from lossbench import report
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and chromedriver"
+    ),
+]
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """The address of a report whose folder was copied after it was written."""
+    store = small_run(tmp_path_factory.mktemp("run"))
+    report.write(store)
+    copy = tmp_path_factory.mktemp("copy") / "a copy, elsewhere"
+    shutil.copytree(store.path, copy)
+    shutil.rmtree(store.path)
+    return (copy / "index.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium, index):
+    """A window at the index; what it logged and asked for is looked at afterwards."""
+    chromium.set_window_size(1400, 1000)
+    chromium.get("about:blank")
+    chromium.get_log("browser"), chromium.get_log("performance")
+    chromium.get(index)
+    yield chromium
+    assert complaints(chromium) == []
+    asked = requests(chromium)
+    assert asked, "the log of requests is empty: the check below could not fail"
+    assert [address for address in asked if not address.startswith(("file://", "data:", "about:"))] == []
+
+
+def complaints(driver):
+    return [entry["message"] for entry in driver.get_log("browser")]
+
+
+def requests(driver):
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+
+def shown(driver):
+    """The losses and dtypes of the lines that can be seen, from top to bottom."""
+    script = """return [...document.querySelectorAll("#losses tbody:not(.family) > tr")]
+        .filter((line) => line.checkVisibility())
+        .map((line) => line.cells[0].textContent + " " + line.cells[1].textContent)"""
+    return driver.execute_script(script)
+
+
+def field(driver, name):
+    return driver.find_element(By.CSS_SELECTOR, f"#filters [name={name}]")
+
+
+def choose(driver, name, value):
+    """Chooses in a list; the browser tells the page a moment later."""
+    Select(field(driver, name)).select_by_value(value)
+    WebDriverWait(driver, 5).until(lambda _: f"{name}={value}" in driver.current_url)
+
+
+def sorts(driver, column, times=1):
+    """Clicks the header of that column; the table sorts a moment later."""
+    header = driver.find_elements(By.CSS_SELECTOR, "#losses thead th")[column]
+    for _ in range(times):
+        before = header.get_attribute("aria-sort")
+        header.find_element(By.TAG_NAME, "button").click()
+        WebDriverWait(driver, 5).until(lambda _, before=before: header.get_attribute("aria-sort") != before)
+    WebDriverWait(driver, 5).until(lambda _: "sort=" in driver.current_url)
+
+
+def test_complaint_of_the_console_would_be_seen(chromium, index):
+    chromium.get(index)
+    chromium.execute_script("console.error('a complaint')")
+
+    assert any("a complaint" in message for message in complaints(chromium))
+
+
+def test_request_to_the_network_would_be_seen(chromium, index):
+    chromium.get(index)
+    chromium.execute_script("new Image().src = 'http://localhost:9/nothing.png'")
+
+    WebDriverWait(chromium, 5).until(lambda driver: any(":9/nothing" in address for address in requests(driver)))
+    complaints(chromium)
+
+
+def test_matrix_is_filtered_by_text(browser):
+    field(browser, "text").send_keys("softmax")
+
+    assert shown(browser) == ["softmax_cross_entropy float32", "softmax_cross_entropy float64"]
+    assert browser.find_element(By.ID, "count").text == "2 of 6 lines"
+
+
+def test_matrix_is_filtered_by_dtype_family_and_verdict(browser):
+    choose(browser, "dtype", "float64")
+    choose(browser, "family", "regression")
+    assert shown(browser) == ["hostile float64", "huber float64"]
+
+    choose(browser, "verdict", "unsupported")
+
+    assert shown(browser) == ["hostile float64"]
+
+
+def test_framework_filter_hides_the_other_columns(browser):
+    choose(browser, "framework", "jax")
+
+    headers = [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#losses thead th") if one.is_displayed()]
+    assert headers == ["Loss", "Dtype", "jax compiled"]
+
+
+def test_clear_shows_everything_again(browser):
+    field(browser, "text").send_keys("no such loss")
+    assert shown(browser) == []
+
+    browser.find_element(By.CSS_SELECTOR, "#filters [type=reset]").click()
+
+    WebDriverWait(browser, 5).until(lambda driver: len(shown(driver)) == 6)
+
+
+def test_matrix_is_sorted_over_all_families_and_back(browser):
+    grouped = shown(browser)
+
+    sorts(browser, 0)
+    assert [line.split()[0] for line in shown(browser)] == sorted(line.split()[0] for line in grouped)
+    sorts(browser, 0)
+    assert [line.split()[0] for line in shown(browser)] == sorted((line.split()[0] for line in grouped), reverse=True)
+
+    field(browser, "grouped").click()
+    assert shown(browser) == grouped
+
+
+def test_verdicts_sort_by_severity(browser):
+    sorts(browser, 3)
+
+    script = """return [...document.querySelectorAll("#losses tbody:not(.family) > tr")]
+        .map((line) => line.cells[3].dataset.sort).filter(Boolean).map(Number)"""
+    severities = browser.execute_script(script)
+    assert severities == sorted(severities)
+    assert len(set(severities)) > 1
+
+
+def test_address_brings_back_what_was_shown(browser):
+    choose(browser, "dtype", "float64")
+    choose(browser, "framework", "torch")
+    sorts(browser, 0, times=2)
+    address, before = browser.current_url, shown(browser)
+
+    browser.get("about:blank")
+    browser.get(address)
+    WebDriverWait(browser, 5).until(lambda driver: shown(driver) == before)
+
+    assert before == ["softmax_cross_entropy float64", "huber float64", "hostile float64"]
+    assert Select(field(browser, "framework")).first_selected_option.text == "torch"
+    assert browser.current_url == address
+
+
+def test_tile_shows_the_cells_that_it_counts(browser):
+    tile = browser.find_element(By.CSS_SELECTOR, ".tiles [href='#verdict=unsupported']")
+    tile.click()
+
+    WebDriverWait(browser, 5).until(lambda driver: len(shown(driver)) == 2)
+    assert shown(browser) == ["hostile float32", "hostile float64"]
+
+
+def test_link_leads_to_the_loss_and_back(browser):
+    browser.find_element(By.LINK_TEXT, "huber").click()
+    assert browser.find_element(By.TAG_NAME, "h1").text == "Huber loss huber"
+    assert browser.find_element(By.CSS_SELECTOR, ".formula math").size["height"] > 10
+    assert browser.find_element(By.CSS_SELECTOR, "figure svg text").text
+
+    browser.find_element(By.CSS_SELECTOR, ".trail a").click()
+    assert browser.find_element(By.ID, "losses")
+
+
+def test_markup_of_a_spec_is_text(browser):
+    browser.find_element(By.LINK_TEXT, "hostile").click()
+
+    assert "<script>" in browser.find_element(By.TAG_NAME, "h1").text
+    assert browser.title.startswith("Hostile <script>")
+
+
+def test_code_can_be_copied(browser):
+    browser.find_element(By.LINK_TEXT, "huber").click()
+    button = browser.find_element(By.CSS_SELECTOR, ".copyable button")
+    button.click()
+
+    WebDriverWait(browser, 5).until(lambda _: button.text in ("Copied", "Selected"))
+
+
+def test_keyboard_alone_reaches_filter_sort_and_loss(browser):
+    seen = []
+    for _ in range(40):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        active = browser.switch_to.active_element
+        seen.append(active.get_attribute("name") or active.text)
+        if active.text == "Loss":
+            active.send_keys(Keys.ENTER)
+            WebDriverWait(browser, 5).until(lambda driver: "sort=0+ascending" in driver.current_url)
+        if active.text == "hostile":
+            break
+    active.send_keys(Keys.ENTER)
+
+    WebDriverWait(browser, 5).until(lambda driver: driver.current_url.endswith("hostile.html"))
+    assert seen[0] == "Skip to the content"
+    assert "text" in seen
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("page", ["index.html", "losses/huber.html", "losses/softmax_cross_entropy.html"])
+def test_page_fits_the_window(browser, index, page, width):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(index.replace("index.html", page))
+
+    over = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert over <= 0
+
+
+def test_dark_scheme_changes_the_colours_of_page_and_pictures(browser):
+    script = """const one = (query) => document.querySelector(query);
+        return [getComputedStyle(document.body).backgroundColor, getComputedStyle(one("figure svg text")).fill]"""
+    browser.find_element(By.LINK_TEXT, "huber").click()
+    light = browser.execute_script(script)
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+
+    changed = browser.execute_script(script)
+
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert all(one != other for one, other in zip(light, changed, strict=True))
+
+
+def test_page_says_everything_without_scripts(chromium, index):
+    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    chromium.get(index)
+
+    assert len(chromium.find_elements(By.CSS_SELECTOR, "#losses td.box")) == 12
+    assert not chromium.find_element(By.ID, "filters").is_displayed()
+    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

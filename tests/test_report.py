@@ -1,0 +1,335 @@
+"""The report of a run: whole, escaped, without network, the same twice, readable in light and dark."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_run import ATTACK, small_run
+
+from lossbench import accuracy, report, verdicts
+from lossbench.records import Answer
+from lossbench.report import charts, index, words
+from lossbench.report.findings import Findings
+from lossbench.report.matrix import matrix
+
+STATIC = Path(report.__file__).parent / "static"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return small_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def pages(store):
+    """The text of each page by its path."""
+    first = report.write(store)
+    return {path: path.read_text(encoding="utf-8") for path in (first, *sorted(store.path.glob("losses/*.html")))}
+
+
+@pytest.fixture(scope="module")
+def findings(store):
+    return Findings.of(store)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of each."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, *names):
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+    def ids(self):
+        return [attributes["id"] for _, attributes in self.tags if "id" in attributes]
+
+
+def test_every_loss_has_its_page(store, pages):
+    assert {path.stem for path in pages} == {"index", *store.losses()}
+
+
+def test_every_link_leads_somewhere(pages):
+    targets = {path.resolve(): Page(text) for path, text in pages.items()}
+    for path, page in targets.items():
+        for attributes in page.all("a", "link", "script", "img"):
+            address = attributes.get("href") or attributes.get("src")
+            if address is None or address.startswith(("https://", "data:")):
+                continue
+            file, _, anchor = address.partition("#")
+            found = (path.parent / file).resolve() if file else path
+            assert found.exists(), f"{path.name}: {address}"
+            if anchor and "=" not in anchor:
+                assert anchor in targets[found].ids(), f"{path.name}: {address}"
+
+
+def test_nothing_is_loaded_from_elsewhere(pages):
+    for text in pages.values():
+        for attributes in Page(text).all("link", "script", "img", "iframe", "object", "use", "image"):
+            for name in ("href", "src", "xlink:href"):
+                assert not re.match(r"(https?:)?//", attributes.get(name, "")), attributes
+    for sheet in STATIC.glob("*.css"):
+        assert not re.search(r"@import|url\((?!data:)", sheet.read_text(encoding="utf-8"))
+
+
+def test_pages_do_not_know_where_they_lie(store, pages):
+    for text in pages.values():
+        assert str(store.path.parent) not in text
+
+
+def test_markup_of_specs_and_frameworks_is_shown_as_text(pages):
+    for path, text in pages.items():
+        assert ATTACK not in text
+        assert len(Page(text).all("script")) == 2, path.name
+    hostile = next(text for path, text in pages.items() if path.stem == "hostile")
+    assert hostile.count("&lt;script&gt;") >= 10
+    assert "1.2 &lt;beta&gt;" in next(iter(pages.values()))
+
+
+def test_a_script_never_becomes_a_link(pages):
+    for text in pages.values():
+        for attributes in Page(text).all("a"):
+            assert attributes["href"] is None or not attributes["href"].startswith("javascript")
+
+
+def test_ids_are_unique_and_drawings_find_theirs(pages):
+    for path, text in pages.items():
+        ids = Page(text).ids()
+        assert not [one for one, count in Counter(ids).items() if count > 1], path.name
+        assert set(re.findall(r'(?:url\(|href=")#([^)"=]+)[)"]', text)) <= set(ids), path.name
+
+
+def test_every_table_has_headers(pages):
+    for text in pages.values():
+        for table in re.findall(r"<table.*?</table>", text, re.DOTALL):
+            head, _, body = table.partition("</thead>")
+            assert len(re.findall(r'<th scope="col"', head)) >= 2
+            for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL):
+                assert len(re.findall(r'<th[^>]* scope="row(?:group)?"', row)) == 1
+
+
+def test_every_picture_is_described_and_has_its_table(pages):
+    for path, text in pages.items():
+        pictures = re.findall(r"<figure>.*?</figure>", text, re.DOTALL)
+        assert bool(pictures) == (path.stem != "index")
+        assert all('role="img" aria-label="' in picture for picture in pictures)
+    huber = next(text for path, text in pages.items() if path.stem == "huber")
+    assert "The same as tables" in huber
+    assert "Largest error by range of the input, float32" in huber
+    assert "Bytes per second" in huber
+
+
+def test_drawings_keep_their_text_and_take_the_pages_colours(pages):
+    css = (STATIC / "report.css").read_text(encoding="utf-8")
+    for text in pages.values():
+        for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+            assert "<text" in svg
+            assert not re.search(r"(fill|stroke): #(?!f{6}|0{6})", svg), "a colour that dark mode cannot change"
+            for name in re.findall(r"var\(--([\w-]+)\)", svg):
+                assert f"--{name}:" in css
+
+
+def test_matrix_has_every_planned_cell(findings):
+    cells = accuracy.cells(findings.jobs)
+
+    lines = [line for family in matrix(findings).families.values() for line in family]
+
+    assert {(line.loss.name, line.dtype) for line in lines} == set(zip(cells["loss"], cells["dtype"], strict=True))
+    assert sum(box.mark is not None for line in lines for box in line.boxes) == len(cells)
+    assert sum(matrix(findings).counts.values()) == len(cells)
+
+
+def test_worst_verdict_and_largest_error_sort_first(findings):
+    boxes = [box for family in matrix(findings).families.values() for line in family for box in line.boxes]
+
+    ordered = sorted((box for box in boxes if box.mark), key=lambda box: float(box.sort))
+
+    assert [verdicts.WORST_FIRST.index(box.mark.word) for box in ordered] == sorted(
+        verdicts.WORST_FIRST.index(box.mark.word) for box in ordered
+    )
+    exact = [float(box.value) for box in ordered if box.mark.word == "exact" and box.gradient == "0"]
+    assert exact == sorted(exact, reverse=True)
+
+
+def test_what_was_not_measured_is_counted_and_listed(store, findings, pages):
+    answered = {one.job.key for one in store.records() if isinstance(one, Answer)}
+    missing = len(store.jobs()) - len(answered) + len(findings.refusals)
+
+    table = index.unmeasured(findings)
+
+    assert missing > 1
+    assert sum(int(row[3].text) for row in table.rows) == missing
+    assert any("jax has no native hostile" in row[2].text for row in table.rows)
+    assert any("cut off" in row[2].text for row in table.rows)
+    assert f"{missing} of {len(store.jobs())} jobs not measured" in next(iter(pages.values()))
+
+
+def test_dead_workers_are_reported(findings):
+    assert [row[0].text for row in index.died(findings).rows] == ["jax:compiled:cpu"]
+
+
+def test_divergences_that_no_longer_hold_come_first(findings):
+    results = [row[0].text for row in index.divergences(findings.divergences, "losses/").rows]
+
+    assert set(results) > {"stale"}, "the fake targets give exact answers, so declared differences are stale"
+    assert results == sorted(results, key=list(words.PROOFS).index)
+
+
+def test_got_stands_beside_exact(findings):
+    table = index.divergences(findings.divergences, "losses/")
+
+    row = next(row for row in table.rows if row[1].links[0][0] == "hostile")
+
+    assert table.columns[4:6] == ["Exact", "Got"]
+    assert (row[4].text, row[5].text) == ("1", "1")
+
+
+def test_every_verdict_and_proof_has_a_sign_and_a_word():
+    assert set(words.MARKS) == set(verdicts.VERDICTS)
+    assert set(words.PROOFS) == set(verdicts.PROOFS)
+    assert len({mark.glyph for mark in words.MARKS.values()}) == len(words.MARKS)
+
+
+def test_writing_again_gives_the_same_pages(store, pages):
+    report.write(store)
+
+    for path, text in pages.items():
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_pages_of_losses_that_are_gone_are_removed(store, pages):
+    left_over = store.path / "losses" / "gone.html"
+    left_over.write_text("of a former report")
+
+    report.write(store)
+
+    assert not left_over.exists()
+
+
+def test_report_of_a_run_that_was_cut_off_at_once_is_written(store, tmp_path):
+    shutil.copytree(store.path, tmp_path / "empty", ignore=shutil.ignore_patterns("losses", "static", "*.npy"))
+    (tmp_path / "empty" / "records.jsonl").write_bytes(b"")
+
+    page = report.write(type(store).open(tmp_path / "empty"))
+
+    assert "the run was cut off" in page.read_text(encoding="utf-8")
+
+
+def test_json_beside_a_page_is_the_losss_records(store, pages):
+    listed = json.loads((store.path / "losses" / "huber.json").read_text())
+
+    wanted = [one for one in store.records() if isinstance(one, Answer) and one.job.case.loss == "huber"]
+    assert [one["job"]["measure"] for one in listed] == [one.job.measure for one in wanted]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (words.ulps(0.0), "0"),
+        (words.ulps(0.4999), "0.50"),
+        (words.ulps(12.4), "12"),
+        (words.ulps(23773.0), "23 773"),
+        (words.ulps(2.84e14), "2.8e14"),
+        (words.ulps(3e-7), "3.0e-7"),
+        (words.ulps(float("nan")), "–"),
+        (words.ulps(float("inf")), "∞"),
+        (words.ulps(None), "–"),
+        (words.seconds(2.5e-6), "2.50 µs"),
+        (words.seconds(0.0123), "12.3 ms"),
+        (words.seconds(75.0), "75.0 s"),
+        (words.seconds(float("nan")), "–"),
+        (words.interval(1e-3, 2e-3, words.seconds), "1.00 ms to 2.00 ms"),
+        (words.interval(float("nan"), float("nan"), words.seconds), "–"),
+        (words.rate(1.5e10), "15.0 GB/s"),
+        (words.percent(0.5), "50 %"),
+        (words.ratio(1.0), "1.00×"),
+        (words.size(8_000_000), "8.00 MB"),
+    ],
+)
+def test_numbers_are_short_and_have_their_unit(shown, expected):
+    assert shown == expected
+
+
+def test_largest_error_of_each_place_is_kept():
+    x = np.concatenate([np.linspace(-1, 1, 1000), [0.5]])
+    error = np.concatenate([np.zeros(1000), [7.0]])
+
+    at, found = charts.largest(x, error, charts.Scale.of(x))
+
+    assert found.max() == 7.0
+    assert at[found.argmax()] == 0.5
+    assert len(at) <= charts.BINS + 1
+
+
+@pytest.mark.parametrize("x", [np.linspace(0, 1, 50), np.geomspace(1e-9, 1e9, 50), -np.geomspace(1e-9, 1e30, 50)])
+def test_axis_of_inputs_keeps_their_order(x):
+    at = charts.Scale.of(x).unit(np.sort(x))
+
+    assert np.isfinite(at).all()
+    assert (np.diff(at) > 0).sum() >= 40
+
+
+def test_errors_that_are_not_numbers_are_drawn_too():
+    frame = pd.DataFrame({"x": [1.0, 2.0, np.inf], "value_ulp": [0.5, np.inf, np.nan], "gradient_ulp": [0.5, 1.0, 2.0]})
+
+    drawn = charts.errors({"float32": frame}, charts.Scale.of(frame["x"].to_numpy()), 4.0, "one", "a picture")
+
+    without = frame.assign(value_ulp=[0.5, 0.5, np.nan])
+    assert len(drawn) > len(charts.errors({"float32": without}, charts.Scale.of(np.array([1.0, 2.0])), 4.0, "one", "a"))
+
+
+def schemes():
+    """The colours of the light and of the dark scheme, by name."""
+    light, dark = re.findall(r":root \{(.*?)\n *\}", (STATIC / "report.css").read_text(encoding="utf-8"), re.DOTALL)
+    read = {}
+    for name, text in (("light", light), ("dark", dark)):
+        read[name] = dict(re.findall(r"--([\w-]+): *(#[0-9a-f]{6});", text))
+    return read
+
+
+def luminance(colour):
+    parts = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_on_its_ground(scheme):
+    """At least 4.5 to 1, as WCAG 2 asks for at level AA; pictures 3 to 1."""
+    colours = schemes()[scheme]
+    tones = [name.removesuffix("-back") for name in colours if name.endswith("-back")]
+    pairs = [(tone, f"{tone}-back", 4.5) for tone in tones] + [(tone, "paper", 4.5) for tone in tones]
+    pairs += [("ink", f"{tone}-back", 4.5) for tone in tones]
+    pairs += [(name, ground, 4.5) for name in ("ink", "muted", "accent") for ground in ("paper", "raised")]
+    pairs += [(f"series-{number}", "paper", 3.0) for number in range(8)] + [("limit", "paper", 3.0)]
+    for ink, ground, wanted in pairs:
+        light, dark = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= wanted, f"{ink} on {ground}"
+
+
+def test_both_schemes_set_the_same_colours():
+    found = schemes()
+
+    assert found["light"].keys() == found["dark"].keys()
+
+
+def test_what_is_vendored_brings_its_licence():
+    for vendored in ("sortable.min.js", "stix-two-math.css"):
+        name = vendored.partition(".")[0]
+        assert (STATIC / vendored).exists()
+        assert len((STATIC / f"{name}.LICENSE").read_text(encoding="utf-8")) > 500
+
+
+def test_our_own_script_stays_small():
+    assert len((STATIC / "report.js").read_text(encoding="utf-8").splitlines()) < 120
