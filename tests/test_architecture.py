@@ -33,8 +33,10 @@ def layer(module: str) -> int:
 def imports(path: Path) -> set[str]:
     """The first names below lossbench that a file imports, anywhere in it but for type checking."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    types = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    skipped = {node for block in types for node in ast.walk(block)}
     found = set()
-    for node in ast.walk(tree):
+    for node in set(ast.walk(tree)) - skipped:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lossbench":
             parts = (node.module or "").split(".")
             found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import lossbench
-from lossbench import references, spec, verdicts
+from lossbench import references
+from lossbench.report.words import MARKS
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -37,6 +38,6 @@ def test_small_spec_is_complete(tmp_path):
     assert exact.gradient["y_pred"] == np.array([32.0])
 
 
-@pytest.mark.parametrize("verdict", list(verdicts.MEANINGS))
-def test_table_of_verdicts_says_what_the_code_says(verdict):
-    assert f"| {verdict} | {verdicts.MEANINGS[verdict]} |" in README
+@pytest.mark.parametrize("mark", MARKS.values(), ids=lambda mark: mark.word)
+def test_table_of_verdicts_says_what_the_report_says(mark):
+    assert f"| {mark.glyph} {mark.word} | {mark.meaning} |" in README
