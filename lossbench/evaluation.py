@@ -46,7 +46,7 @@ class Reference:
 
     @property
     def radius(self) -> dict[str, np.ndarray]:
-        """Of `value` and of each input's gradient: the exact number is proved to lie within it of the certified pair."""
+        """Of `value` and of each input's gradient: how far from the certified pair the number may lie at most."""
         return {name: enclosure.radius for name, enclosure in self._enclosures.items()}
 
     @property

@@ -6,6 +6,7 @@ Nothing of lossbench is used, so that an error in its parser, graphs, derivative
 import ast
 import operator
 from fractions import Fraction
+from functools import partial
 
 import mpmath
 from mpmath import mp, mpf
@@ -14,6 +15,8 @@ DIGITS = 200
 STEP = mpf(10) ** -60  # of the numbers' own size; central differences are then right to about 100 digits
 
 _BINARY = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+_CLOSE = mpf(10) ** -120  # relative; numbers that differ by less, and are no rationals, tie as far as anyone can tell
+_BEYOND = mpf(2) ** 5000  # arguments whose exponential has more digits than memory
 _COMPARISONS = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -25,18 +28,17 @@ _COMPARISONS = {
 _FUNCTIONS = {
     "abs": abs,
     "sign": mpmath.sign,
-    "exp": mpmath.exp,
-    "expm1": mpmath.expm1,
+    "exp": lambda x: _exp(x),
+    "expm1": lambda x: _exp(x, mpmath.expm1),
     "log": lambda x: mpmath.log(x),
     "log1p": mpmath.log1p,
     "sqrt": mpmath.sqrt,
-    "sinh": mpmath.sinh,
-    "cosh": mpmath.cosh,
-    "tanh": mpmath.tanh,
-    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)) if x < 0 else x + mpmath.log1p(mpmath.exp(-x)),
-    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "sinh": lambda x: _exp(x, mpmath.sinh),
+    "cosh": lambda x: _exp(x, mpmath.cosh),
+    "tanh": lambda x: _exp(x, mpmath.tanh),
+    "softplus": lambda x: mpmath.log1p(_exp(x)) if x < 0 else x + mpmath.log1p(_exp(-x)),
+    "sigmoid": lambda x: 1 / (1 + _exp(-x)),
     "xlogy": lambda x, y: mpf(0) if x == 0 else x * mpmath.log(y),
-    "clip": lambda x, low, high: min(max(x, low), high),
 }
 
 
@@ -118,7 +120,7 @@ def _read(node, names):
         case ast.BinOp(left=left, op=op, right=right):
             return _each(_BINARY[type(op)], _read(left, names), _read(right, names))
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return _each(_COMPARISONS[type(op)], _read(left, names), _read(right, names))
+            return _each(partial(_compared, _COMPARISONS[type(op)]), _read(left, names), _read(right, names))
         case ast.Subscript(value=row, slice=label):
             row, label = _read(row, names), _read(label, names)
             return row[label] if 0 <= label < len(row) else mpf(0)
@@ -145,7 +147,10 @@ def _where(condition, yes, no, names):
 
 def _call(name, args):
     if name in ("max", "min") and len(args) > 1:
-        return _each(max if name == "max" else min, *args)
+        return _each(lambda *numbers: _extreme(name, numbers), *args)
+    if name == "clip":
+        value, low, high = args
+        return _call("min", [_call("max", [value, low]), high])
     if name in _FUNCTIONS:
         return _each(_real, _each(_FUNCTIONS[name], *args))
     (row,) = args
@@ -154,20 +159,44 @@ def _call(name, args):
     if name in ("sum", "mean"):
         return mpmath.fsum(row) / (len(row) if name == "mean" else 1)
     if name in ("max", "min"):
-        return max(row) if name == "max" else min(row)
+        return _extreme(name, row)
     if name == "norm":
         return mpmath.sqrt(mpmath.fsum(entry**2 for entry in row))
-    greatest = max(row)
-    total = mpmath.fsum(mpmath.exp(entry - greatest) for entry in row)
+    greatest = _extreme("max", row)
+    total = mpmath.fsum(_exp(entry - greatest) for entry in row)
     logarithm = greatest + mpmath.log(total)
     if name == "logsumexp":
         return logarithm
     logs = [entry - logarithm for entry in row]
-    return {"log_softmax": logs, "softmax": [mpmath.exp(entry) for entry in logs]}[name]
+    return {"log_softmax": logs, "softmax": [_exp(entry) for entry in logs]}[name]
+
+
+def _compared(relation, a, b):
+    if isinstance(a, int) or isinstance(b, int):
+        return relation(a, b)
+    if not (mpmath.isfinite(a) and mpmath.isfinite(b)) or 0 < abs(a - b) < _CLOSE * max(abs(a), abs(b)):
+        raise Undefined
+    return relation(a, b)
+
+
+def _extreme(name, numbers):
+    if any(map(mpmath.isnan, numbers)):
+        return mpmath.nan
+    return max(numbers) if name == "max" else min(numbers)
+
+
+def _exp(x, function=mpmath.exp):
+    if mpmath.isfinite(x) and abs(x) > _BEYOND:
+        raise Undefined
+    return function(x)
 
 
 def _power(base, exponent):
-    return mpf(1) if exponent == 0 else _real(base**exponent)
+    if exponent == 0:
+        return mpf(1)
+    if mpmath.isfinite(base) and base != 0 and abs(exponent * mpmath.log(abs(base))) > _BEYOND:
+        raise Undefined
+    return _real(base**exponent)
 
 
 def _real(value):

@@ -90,7 +90,7 @@ def field(driver, name):
 
 
 def choose(driver, name, value):
-    """Chooses in a list; the browser tells the page a moment later."""
+    """Chooses in a list; the address tells when the page has taken it."""
     Select(field(driver, name)).select_by_value(value)
     WebDriverWait(driver, 5).until(lambda _: f"{name}={value}" in driver.current_url)
 

@@ -41,7 +41,7 @@ def test_list_of_a_family(invoke):
 
 
 def test_list_imports_no_framework():
-    code = "import sys; from lossbench.cli import app; app(['list'], standalone_mode=False); print('torch' in sys.modules)"
+    code = "import sys; from lossbench.cli import app; app(['list'], standalone_mode=False); print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[-1] == "False"

@@ -135,6 +135,10 @@ class Evaluator:
                 return self._entrywise(node, _LOGIC[op], known)
             case "lt" | "le" | "eq" | "ne" | "sign":
                 return self._decided(node, known)
+            case "sub" if number_of(args[0]) == 1 and args[1].op == "exp":  # the same, and its sign is certain
+                return self._map(functions.minus_expm1, known[args[1].args[0]])
+            case "sub" if args[1].op == "logsumexp" and args[1].args[0] is args[0]:
+                return functions.log_softmax(self._row(known[args[0]]), known[args[1]])
             case "div" if args[1].op == "norm" and args[1].args[0] is args[0] and known[args[1]] == 0:
                 return self._normal(args[0])
         if op in _ROWS:
@@ -149,6 +153,9 @@ class Evaluator:
         if not is_row(node):
             return function(*values)
         return list(map(function, *map(self._row, values)))
+
+    def _map(self, function: Callable[[Number], Number], value: Value) -> Value:
+        return list(map(function, value)) if isinstance(value, list) else function(value)
 
     def _where(self, node: Node, known: Mapping[Node, Value]) -> Value:
         condition, yes, no = (known.get(arg) for arg in node.args)
@@ -204,6 +211,8 @@ class Evaluator:
             for level in (0, 1) if self.direction else ():
                 ways = self._row(self._tangent(node.args[0], level))
                 first = furthest([way for way, one in zip(ways, tied, strict=True) if one])
+                if extended.is_nan(first):
+                    return [None] * self.classes
                 tied = [one and extended.compare(way, first) == 0 for way, one in zip(ways, tied, strict=True)]
         return tied
 
@@ -222,6 +231,11 @@ class Evaluator:
             length = functions.norm(way)
             if length != 0:
                 return [extended.div(entry, length) for entry in way]
+            if not length == 0:  # a ball that contains zero
+                break
+        else:
+            if self.direction:  # the row stays zero to first order, and zero is a subgradient of the norm
+                return [ZERO] * self.classes
         return [NAN] * self.classes
 
 

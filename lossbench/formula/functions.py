@@ -1,29 +1,55 @@
-"""The functions of the formula language over extended numbers: exact at the rationals where they are rational."""
+"""The functions of the formula language over extended numbers: exact at the rationals where they are rational.
+
+A root, or a power with a fraction, of a ball that still contains zero at the last precision is taken of what the ball
+holds from zero on: below zero it would be undefined. The enclosure is proved under that assumption, which is that of
+`extended.compare` too: what the most bits do not tell from zero is no reason to call a loss undefined.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 
-from flint import arb, fmpq
+from flint import arb, ctx, fmpq
 
-from lossbench.formula.extended import HALF, INF, NAN, ONE, ZERO, Number, add, ball, is_nan, maximum, mul, neg, sign
+from lossbench.formula.extended import (
+    HALF,
+    HIGHEST,
+    INF,
+    NAN,
+    ONE,
+    ZERO,
+    Number,
+    add,
+    ball,
+    is_nan,
+    maximum,
+    mul,
+    neg,
+    sign,
+    sub,
+)
 
 _WIDEST = 1 << 15  # bits of an exact rational beyond which a ball is used
 
 
 def power(a: Number, b: Number) -> Number:
-    """a**b; nan of a negative number to a power that is no integer, and where b is infinite."""
-    if is_nan(a) or is_nan(b) or type(b) is float:
+    """a**b; nan of a negative number to a power that is no integer, and where b is infinite.
+
+    a**0 is 1 for every a, nan too: it is the constant to which a parameter of 0 simplifies the power.
+    """
+    if type(b) is fmpq and b == 0:
+        return ONE
+    if is_nan(a) or type(b) is float:
         return NAN
     if type(b) is fmpq:
-        if b == 0:
-            return ONE
         if b.q == 1:
             return _integer_power(a, int(b.p))
         if b.q == 2:
             root = sqrt(a)
             return root if b.p == 1 else _integer_power(root, int(b.p))
+    if type(a) is arb and b > 0 and _hides_zero(a):
+        return arb(0).union(arb(a.upper()) ** ball(b))
     side = sign(a)
     if side == -1:
         return NAN
@@ -35,9 +61,16 @@ def power(a: Number, b: Number) -> Number:
     return ball(a) ** ball(b)
 
 
+def _hides_zero(a: arb) -> bool:
+    """Whether the most bits do not tell a number from zero."""
+    return ctx.prec >= HIGHEST and bool(a.is_finite()) and not (a > 0 or a < 0 or a == 0)
+
+
 def _integer_power(a: Number, n: int) -> Number:
+    if is_nan(a):
+        return NAN
     if type(a) is float:
-        return ZERO if n < 0 else a**n
+        return ZERO if n < 0 else -INF if a < 0 and n % 2 else INF
     if type(a) is fmpq:
         if a == 0:
             return ZERO if n > 0 else NAN
@@ -48,12 +81,10 @@ def _integer_power(a: Number, n: int) -> Number:
 
 def _ball_power(a: arb, n: int) -> arb:
     """a**n by squaring: flint's own gives nan where the ball contains zero."""
-    if n < 0:
-        return 1 / _ball_power(a, -n)
-    if n == 1:
-        return a
-    half = _ball_power(a, n // 2)
-    return half * half * a if n % 2 else half * half
+    result = a
+    for bit in f"{abs(n):b}"[1:]:
+        result = result * result * a if bit == "1" else result * result
+    return 1 / result if n < 0 else result
 
 
 def xlogy(a: Number, b: Number) -> Number:
@@ -85,6 +116,11 @@ def softplus_ball(a: arb) -> arb:
 
 def sigmoid_ball(a: arb) -> arb:
     return 1 / (1 + (-a).exp())
+
+
+def minus_expm1(a: Number) -> Number:
+    """1 - exp(a), without cancellation."""
+    return neg(expm1(a))
 
 
 exp = _of(ZERO, INF, {ZERO: ONE}, arb.exp)
@@ -121,7 +157,7 @@ def sqrt(a: Number) -> Number:
         roots = math.isqrt(p), math.isqrt(q)
         return fmpq(*roots) if roots[0] ** 2 == p and roots[1] ** 2 == q else arb(a).sqrt()
     if type(a) is arb:
-        return NAN if a < 0 else a.sqrt()
+        return NAN if a < 0 else arb(0).union(arb(a.upper()).sqrt()) if _hides_zero(a) else a.sqrt()
     return a if a > 0 else NAN
 
 
@@ -156,6 +192,28 @@ def logsumexp(row: Sequence[Number]) -> Number:
     if not finite:
         return -INF
     return finite[0] if len(finite) == 1 else logsumexp_ball([ball(entry) for entry in finite])
+
+
+def log_softmax(row: Sequence[Number], total: Number) -> list[Number]:
+    """The row less its logsumexp, *total*: for the greatest entry too without cancellation."""
+    if any(is_nan(entry) or entry == INF for entry in row):
+        return [sub(entry, total) for entry in row]
+    places = [j for j, entry in enumerate(row) if type(entry) is not float]
+    if len(places) < 2:
+        return [sub(entry, total) for entry in row]
+    logs = dict(zip(places, log_softmax_ball([ball(row[j]) for j in places]), strict=True))
+    return [logs.get(j, -INF) for j in range(len(row))]
+
+
+def log_softmax_ball(row: Sequence[arb]) -> list[arb]:
+    at = max(range(len(row)), key=lambda j: float(row[j]))
+    greatest = row[at]
+    rest = arb(0)
+    for j, entry in enumerate(row):
+        if j != at:
+            rest += (entry - greatest).exp()
+    tail = rest.log1p()
+    return [-tail if j == at else (entry - greatest) - tail for j, entry in enumerate(row)]
 
 
 def logsumexp_ball(row: Sequence[arb]) -> arb:

@@ -59,6 +59,11 @@ def number_of(node: Node) -> Fraction | None:
     return node.value if isinstance(node.value, Fraction) else None
 
 
+def _is_short(base: Fraction, exponent: Fraction) -> bool:
+    """Whether a power can be written out: a parameter may be an exponent of 1e300."""
+    return (base.numerator.bit_length() + base.denominator.bit_length()) * abs(exponent) <= 1 << 15
+
+
 def is_row(node: Node) -> bool:
     """Whether the node has one entry per class."""
     return node.kind in ("row", "mask")
@@ -173,7 +178,7 @@ class Graph:
             return self.number(1)
         if n == 1:
             return a
-        if x is not None and n is not None and n.denominator == 1 and (x != 0 or n > 0):
+        if x is not None and n is not None and n.denominator == 1 and (x != 0 or n > 0) and _is_short(x, n):
             return self.number(x ** int(n))
         return self._broadcast("pow", a, exponent)
 

@@ -131,7 +131,7 @@ def _limit(*steps: Number) -> Number:
     if steps[0] == steps[1] == steps[2]:
         return steps[2]
     first, second, third = map(ball, steps)
-    if abs(third) < _SMALL and (abs(third) < abs(second) < abs(first) or third.contains(0)):
+    if abs(third) < _SMALL and (4 * abs(third) < 2 * abs(second) < abs(first) or third.contains(0)):
         return ZERO
     change, growth = abs(third - second), abs(third) - abs(second)
     if change < _SMALL * (1 + abs(third)):

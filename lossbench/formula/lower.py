@@ -19,7 +19,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from lossbench.formula.graph import COMPARISONS, Graph, Kind, Node, is_row, number_of, topological
+from lossbench.formula.graph import COMPARISONS, LOGIC, Graph, Kind, Node, is_row, number_of, topological
 
 
 def lowered(roots: Iterable[Node], parameters: Container[str] = ()) -> list[Node]:
@@ -100,12 +100,39 @@ class _Lowering:
         return self.graph.div(a, b)
 
     def where(self, condition: Node, yes: Node, no: Node) -> Node:
-        """nan where the condition compares nan: neither branch is right then."""
+        """nan where a nan leaves the condition open: neither branch is right then."""
         chosen = self.graph.where(condition, yes, no)
+        doubtful = chosen
         for operand in self.compared(condition):
-            kind: Kind = "row" if is_row(chosen) or is_row(operand) else "real"
-            chosen = self.node("nan_of", kind, operand, chosen)
-        return chosen
+            kind: Kind = "row" if is_row(doubtful) or is_row(operand) else "real"
+            doubtful = self.node("nan_of", kind, operand, doubtful)
+        known = self.known(condition)
+        return doubtful if known is None else self.graph.where(known, chosen, doubtful)
+
+    def known(self, condition: Node) -> Node | None:
+        """Whether a condition has a truth value although some operand may be nan, as in Kleene's logic.
+
+        None where every comparison has the same operands that may be nan: then none of them may.
+        """
+        leaves = {frozenset(self.compared(leaf)) for leaf in _comparisons(condition)}
+        return self._known(condition) if len(leaves) > 1 else None
+
+    def _known(self, condition: Node) -> Node:
+        graph = self.graph
+        if condition.op == "not":
+            return self._known(condition.args[0])
+        if condition.op in LOGIC:
+            a, b = condition.args
+            known = [self._known(arg) for arg in (a, b)]
+            # False and nan is false, true or nan is true.
+            decisive = [a, b] if condition.op == "or" else [graph.logic("not", arg) for arg in (a, b)]
+            sure = [graph.logic("and", *pair) for pair in zip(known, decisive, strict=True)]
+            return graph.logic("or", graph.logic("and", *known), graph.logic("or", *sure))
+        result: Node = graph.compare("eq", graph.number(0), graph.number(0))
+        for index, operand in enumerate(self.compared(condition)):
+            number = graph.compare("eq", operand, operand)  # not nan
+            result = graph.logic("and", result, number) if index else number
+        return result
 
     def compared(self, condition: Node) -> dict[Node, None]:
         """The numbers in a condition that may be nan."""
@@ -151,6 +178,12 @@ class _Lowering:
 
     def node(self, op: str, kind: Kind, *args: Node) -> Node:
         return self.graph.rebuild(Node(op, args, kind), *args)
+
+
+def _comparisons(condition: Node) -> list[Node]:
+    if condition.op in COMPARISONS:
+        return [condition]
+    return [leaf for arg in condition.args for leaf in _comparisons(arg)]
 
 
 _FOLDED: dict[str, Callable[[float], float]] = {

@@ -129,6 +129,8 @@ def _expression(node: Node, names: Mapping[Node, str], active: frozenset[Node]) 
         case "eq" | "ne" if any(arg.kind == "label" for arg in node.args):
             sides = [f"{name}_exact" if arg.op == "number" else name for name, arg in zip(args, node.args, strict=True)]
             return f"({sides[0]} {'==' if op == 'eq' else '!='} {sides[1]})"
+        case "sub" if node.args[1].op == "logsumexp" and node.args[1].args[0] is node.args[0]:
+            return f"log_softmax({args[0]})"
     if op in _OF_ROWS:
         return _OF_ROWS[op].format(*args)
     template = _template(node, active)
@@ -228,6 +230,7 @@ _SCOPE: dict[str, object] = {
     "xlogy": _xlogy,
     "extreme": _extreme,
     "logsumexp": functions.logsumexp_ball,
+    "log_softmax": functions.log_softmax_ball,
     "softplus": functions.softplus_ball,
     "sigmoid": functions.sigmoid_ball,
 }

@@ -36,15 +36,19 @@ def doubles(balls: Sequence[arb]) -> Doubles:
     rests = [one - nearest for one, nearest in zip(balls, high.tolist(), strict=True)]
     low = np.array([float(rest) for rest in rests], dtype=np.float64)
     width = np.array([float(one.rad()) for one in balls], dtype=np.float64)
-    left = np.array([rest != nearest for rest, nearest in zip(rests, low.tolist(), strict=True)], dtype=bool)
+    # Not `rest != nearest`: that is certain inequality, and a radius below every double would be forgotten.
+    left = np.array([not rest == nearest for rest, nearest in zip(rests, low.tolist(), strict=True)], dtype=bool)
+    vanished = np.zeros_like(left)
+    for index in np.flatnonzero((high == 0) & left):
+        vanished[index] = abs(balls[index]) < _TINY
     with np.errstate(invalid="ignore", over="ignore"):
         bound = np.nextafter(width * (1 + 2.0**-50) + np.abs(low) * 2.0**-52, np.inf)
-        radius = np.where((width > 0) | left, bound, 0.0)
+        radius = np.where(left, bound, 0.0)
         above = (np.nextafter(high, np.inf) - high) / 2 * _SURE
         below = (high - np.nextafter(high, -np.inf)) / 2 * _SURE
         inside = (low + bound < above) & (-low + bound < below) & (width <= below * _FINE)
     finite = np.isfinite(high) & np.isfinite(low) & np.isfinite(radius)
-    decided = finite & (inside | (radius == 0))
+    decided = finite & (inside | (radius == 0) | vanished)
     high = high + 0.0  # no negative zero
     return Doubles(high, np.where(finite, low, 0.0), np.where(finite, radius, np.inf), decided)
 
@@ -67,7 +71,7 @@ def double(number: Number) -> tuple[float, float, float, bool]:
     lower, upper = float(number.lower()), float(number.upper())
     high = (lower if lower == upper else float(number)) + 0.0
     if high - high != 0:
-        return high, 0.0, 0.0, lower == upper
+        return (high, 0.0, 0.0, True) if lower == upper else (float("nan"), 0.0, float("inf"), False)
     rest = number - high
     low = float(rest)
     if rest == low:

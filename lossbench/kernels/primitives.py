@@ -112,7 +112,7 @@ def xlogy(x: float, y: float) -> float:
 
 @inlined
 def power(a: float, exponent: float) -> float:
-    return math.pow(a, exponent)
+    return exponent if exponent != exponent else math.pow(a, exponent)  # C has 1**nan = 1
 
 
 @inlined

@@ -122,7 +122,7 @@ def _marks(axes: Axes, x: np.ndarray, ulps: np.ndarray, scale: Scale, top: float
     ink, marker = svg.series(number)
     at, error = largest(x, ulps, scale)
     axes.plot(scale.unit(at), np.maximum(error, SMALLEST), marker, color=ink, markersize=2.8, markeredgewidth=0)
-    if error.size:
+    if error.any():
         worst = int(np.argmax(error))
         height = max(error[worst], SMALLEST)
         axes.plot(scale.unit(at[[worst]]), [height], "o", markerfacecolor="none", markeredgecolor=ink, markersize=8)

@@ -23,7 +23,7 @@ def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
         frame: Rows of `accuracy.divergences`.
         folder: Where the pages of the losses are; None leaves the loss out, on its own page.
     """
-    columns = ["Result", "Loss", "Target", "At", "Exact", "Got", "Kind", "Why"]
+    columns = ["Result", "Loss", "Target", "At", "Exact", "Got", "Why"]
     table = Table(
         caption="Declared divergences",
         columns=columns if folder is not None else [column for column in columns if column != "Loss"],
@@ -31,13 +31,12 @@ def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
     for row in sorted(tables.rows(frame), key=_urgency):
         loss, url = str(row["loss"]), tables.said(row["url"])
         cells = [
-            tables.verdict(str(row["result"]), _PROOFS),
+            tables.verdict(str(row["result"]), _PROOFS, str(row["kind"])),
             tables.link(loss, f"{folder}{loss}.html"),
             tables.text(row["target"] or row["framework"], str(row["dtype"])),
             Cell(text=str(row["at"]), shown="code", lines=[f"by {row['call']}"] if row["call"] else []),
             answer(row["exact_value"], row["exact_gradient"]),
             answer(row["got_value"] or row["reason"], row["got_gradient"]),
-            tables.text(row["kind"]),
             Cell(text=tables.said(row["why"]), links=[("upstream", url)] if words.is_web(url) else []),
         ]
         table.rows.append(cells if folder is not None else [cells[0], *cells[2:]])
@@ -87,7 +86,7 @@ def died(findings: Findings) -> Table:
 
 
 def environment(environments: Iterable[Environment]) -> list[Table]:
-    """Versions, settings and machine, one column for each target, or a single one where all agree."""
+    """Versions, settings and machine: what all targets share, and what each has of its own."""
     environments = list(environments)
     parts: Mapping[str, list[Mapping[str, str]]] = {
         "Versions": [one.versions for one in environments],
@@ -95,16 +94,21 @@ def environment(environments: Iterable[Environment]) -> list[Table]:
         "Machine": [one.machine for one in environments],
     }
     names = [one.target.name for one in environments]
-    return [_compared(caption, names, dicts) for caption, dicts in parts.items() if any(dicts)]
+    return [table for caption, dicts in parts.items() for table in _compared(caption, names, dicts)]
 
 
-def _compared(caption: str, names: list[str], dicts: list[Mapping[str, str]]) -> Table:
+def _compared(caption: str, names: list[str], dicts: list[Mapping[str, str]]) -> list[Table]:
     keys = list(dict.fromkeys(key for one in dicts for key in one))
-    if all(one == dicts[0] for one in dicts):
-        rows = [[tables.text(key), tables.code(dicts[0][key])] for key in keys]
-        return Table(caption=caption, columns=["", "the same for all targets"], rows=rows)
-    rows = [[tables.text(key), *(tables.code(one.get(key)) for one in dicts)] for key in keys]
-    return Table(caption=caption, columns=["", *names], rows=rows)
+    shared = [key for key in keys if all(one.get(key) == dicts[0].get(key) for one in dicts)]
+    own = [key for key in keys if key not in shared]
+    found = []
+    if shared:
+        rows = [[tables.text(key), tables.code(dicts[0][key])] for key in shared]
+        found.append(Table(caption=f"{caption} of all targets", columns=[caption, "Everywhere"], rows=rows))
+    if own:
+        rows = [[tables.text(key), *(tables.code(one.get(key)) for one in dicts)] for key in own]
+        found.append(Table(caption=f"{caption} by target", columns=[caption, *names], rows=rows))
+    return found
 
 
 def noise(frame: pd.DataFrame) -> Table:

@@ -1,4 +1,4 @@
-"""What the page of one loss says: what it is, each framework's call and answers, its errors and its times."""
+"""What the page of one loss says of the measurements: verdicts, edges, errors and times, as tables and pictures."""
 
 from __future__ import annotations
 
@@ -10,37 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lossbench import shown
-from lossbench.formula import typeset
-from lossbench.formula.mathml import mathml_of
 from lossbench.loss import Loss
 from lossbench.report import charts, index, tables, words
 from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Table
 from lossbench.verdicts import WORST_FIRST
 
-_DOMAINS = {
-    "real": "any number",
-    "positive": "positive",
-    "nonnegative": "at least 0",
-    "nonzero": "not 0",
-    "unit": "from 0 to 1",
-    "sign": "−1 or 1",
-    "count": "0, 1, 2, …",
-    "simplex": "probabilities that sum to 1",
-    "log_simplex": "logarithms of probabilities",
-    "onehot": "one 1 among zeros",
-    "class": "0 … C − 1",
-}
-_KINDS = {"real": "number", "row": "one number per class", "label": "class index"}
-_PROPERTIES = {
-    "convex": "convex in the predictions",
-    "nonnegative": "never negative",
-    "even": "the same when every input changes its sign",
-    "symmetric": "the same when prediction and target change places",
-    "zero_at_fit": "0 where the prediction equals the target",
-    "shift_invariant": "the same when a constant is added to a whole row of predictions",
-    "scale_invariant": "the same when a row of predictions is multiplied by a positive number",
-}
 _RANGES = 8  # rows of the table behind the picture of errors
 
 
@@ -53,65 +28,12 @@ class Picture:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Symbol:
-    """An input or parameter."""
-
-    mathml: str
-    name: str
-    role: str
-    kind: str
-    domain: str
-    default: str
-    meaning: str
-
-
-def symbols(loss: Loss) -> list[Symbol]:
-    """What the letters of the formula mean."""
-    inputs = [
-        Symbol(
-            mathml=mathml_of(one.symbol),
-            name=name,
-            role="input, differentiated" if one.grad else "input",
-            kind=_KINDS[one.kind],
-            domain=_DOMAINS[one.domain],
-            default="",
-            meaning=one.meaning,
-        )
-        for name, one in loss.inputs.items()
-    ]
-    parameters = [
-        Symbol(
-            mathml=mathml_of(one.symbol),
-            name=name,
-            role="parameter",
-            kind=_KINDS[one.kind],
-            domain=one.domain or "any",
-            default=", ".join(map(str, one.default)) if isinstance(one.default, list) else str(one.default),
-            meaning=one.meaning,
-        )
-        for name, one in loss.parameters.items()
-    ]
-    return inputs + parameters
-
-
-def properties(loss: Loss) -> list[tuple[str, bool]]:
-    """Each claimed property in words, and whether it holds."""
-    claims = ((said, getattr(loss.properties, name)) for name, said in _PROPERTIES.items())
-    return [(said, holds) for said, holds in claims if holds is not None]
-
-
-def formula(loss: Loss) -> str:
-    """The definition as MathML."""
-    return typeset.mathml(loss)
-
-
 def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
     """One row for each target and dtype: the verdict, and the worst of its drawn cases in value and gradient."""
     table = Table(
         caption="Accuracy",
         columns=[
-            "Target", "Dtype", "Verdict", "Of", "Median ulp", "99 % ulp", "Max ulp",
+            "Target", "Dtype", "Verdict", "Of", "Median", "99\u00a0%", "Maximum",
             "Conditioned", "Normwise", "Mismatches", "Worst input",
         ],
     )  # fmt: skip
@@ -264,6 +186,9 @@ def _worst(frame: pd.DataFrame, dtype: str) -> list[str]:
             at = frame.loc[ulps.idxmax()]
             where = ", ".join(f"{name} = {shown.number(at[name], dtype)}" for name in inputs)
             where = where or f"a row with {shown.number(at['x'], dtype)}"
+            if ulps.max() == 0:
+                notes.append(f"{dtype}, {what}: no error")
+                continue
             size = "nan, or an infinity amiss," if strange else f"{words.ulps(float(ulps.max()))} ulp"
             notes.append(f"{dtype}, {what}: {size} at {where}" + (f", {strange} in all" if strange > 1 else ""))
     return notes
@@ -305,7 +230,7 @@ def timings(frame: pd.DataFrame) -> Table:
                 tables.number(row["ratio"], words.ratio(row["ratio"])),
                 tables.number(row["bytes_per_second"], words.rate(row["bytes_per_second"])),
                 tables.number(row["bandwidth_fraction"], words.percent(row["bandwidth_fraction"])),
-                tables.number(row["samples"], words.number(row["samples"])),
+                tables.number(row["samples"], words.number(row["samples"], digits=1)),
                 tables.number(row["first_call"], words.seconds(row["first_call"])),
             ]
         )

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from lossbench import __version__
 from lossbench.loss import Loss
 from lossbench.records import Died, Output, Record, Refusal, Timing
-from lossbench.report import index, one, words
+from lossbench.report import index, meaning, one, words
 from lossbench.report import matrix as matrices
 from lossbench.report.findings import Findings
 from lossbench.report.matrix import Matrix
@@ -104,9 +104,9 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
     return {
         "loss": loss,
         "known": set(findings.losses),
-        "formula": Markup(one.formula(loss)),
-        "symbols": one.symbols(loss),
-        "properties": one.properties(loss),
+        "formula": Markup(meaning.formula(loss)),
+        "symbols": meaning.symbols(loss),
+        "properties": meaning.properties(loss),
         "divergences": index.divergences(findings.about(findings.divergences, loss.name)),
         "edges": one.edges(findings.about(findings.edges, loss.name), findings.targets),
         "verdicts": one.verdicts(cells, jobs),

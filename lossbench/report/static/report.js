@@ -75,14 +75,16 @@ if (form) {
     sorted = `${header.cellIndex} ${header.getAttribute("aria-sort")}`;
     show();
   });
-  form.addEventListener("input", (event) => {
+  const changed = (event) => {
     if (event.target.name === "grouped") {
       sorted = "";
       for (const header of table.querySelectorAll("th[aria-sort]")) header.removeAttribute("aria-sort");
       group(event.target.checked);
     }
     show();
-  });
+  };
+  form.addEventListener("input", changed);
+  form.addEventListener("change", changed);
   form.addEventListener("reset", () => {
     sorted = "";
     for (const header of table.querySelectorAll("th[aria-sort]")) header.removeAttribute("aria-sort");
