@@ -10,7 +10,6 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asv_runner.benchmarks.mark import SkipNotImplemented

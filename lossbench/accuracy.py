@@ -85,17 +85,12 @@ def _columns() -> list[str]:
 
 
 def _row(answers: Answers, job: Job) -> dict[str, object]:
-    case, target = job.case, job.target
+    case = job.case
     measured = judge(answers, job)
     own = case.points != "divergence" or answers.losses[case.loss].divergences[case.index].call is None
     row: dict[str, object] = {
         "job": job.key,
-        "loss": case.loss,
-        "target": target.name,
-        "framework": target.framework,
-        "mode": target.mode,
-        "device": target.device,
-        "dtype": case.dtype,
+        **job.labels,
         "points": case.points,
         "index": case.index,
         "shape": " x ".join(map(str, case.shape)),

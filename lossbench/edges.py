@@ -99,16 +99,11 @@ def _declared(at: Mapping[str, object], one: Edge | Divergence) -> dict[str, obj
 def _row(
     answers: Answers, job: Job, at: Mapping[str, object], one: Edge | Divergence, measured: Measured
 ) -> dict[str, object]:
-    case, target = job.case, job.target
+    case = job.case
     certified = answers.certified(case)
     exact = certified.exact if isinstance(certified, Certified) else {}
     return {
-        "loss": case.loss,
-        "target": target.name,
-        "framework": target.framework,
-        "mode": target.mode,
-        "device": target.device,
-        "dtype": case.dtype,
+        **job.labels,
         "index": case.index,
         "reduction": case.reduction,
         **_declared(at, one),

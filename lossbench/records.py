@@ -77,6 +77,18 @@ class Job(Struct, frozen=True, kw_only=True):
         """Equal for equal jobs, in every process."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:24]
 
+    @property
+    def labels(self) -> dict[str, object]:
+        """The columns that every table of jobs begins with."""
+        return {
+            "loss": self.case.loss,
+            "target": self.target.name,
+            "framework": self.target.framework,
+            "mode": self.target.mode,
+            "device": self.target.device,
+            "dtype": self.case.dtype,
+        }
+
 
 class Environment(Struct, frozen=True, kw_only=True, tag="environment"):
     """What a worker runs on; one record for each worker that started.

@@ -99,14 +99,9 @@ def bandwidth(store: Store) -> pd.DataFrame:
 
 
 def _case(job: Job) -> dict[str, object]:
-    case, target = job.case, job.target
+    case = job.case
     return {
-        "loss": case.loss,
-        "target": target.name,
-        "framework": target.framework,
-        "mode": target.mode,
-        "device": target.device,
-        "dtype": case.dtype,
+        **job.labels,
         "measure": job.measure,
         "shape": " x ".join(map(str, case.shape)),
         "elements": prod(case.shape),

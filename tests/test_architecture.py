@@ -69,6 +69,10 @@ def test_parent_imports_no_framework():
     assert not loaded(f"import lossbench\nfrom lossbench import cli, {parent}")
 
 
+def test_list_imports_no_framework():
+    assert not loaded("from lossbench.cli import app; app(['list'], standalone_mode=False)")
+
+
 def test_isolation_probe_can_fail():
     assert loaded("import mpmath", {"mpmath"}) == {"mpmath"}
 

@@ -40,13 +40,6 @@ def test_list_of_a_family(invoke):
     assert {one["family"] for one in listed} == {"regression"}
 
 
-def test_list_imports_no_framework():
-    code = "import sys; from lossbench.cli import app; app(['list'], standalone_mode=False); print('jax' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.splitlines()[-1] == "False"
-
-
 def test_show_prints_formula_calls_and_edges(invoke):
     shown = invoke("show", "huber").stdout
 
