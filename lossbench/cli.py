@@ -6,20 +6,21 @@ Exit codes: 0 all well; 1 something got wrong or slower; 2 the request was wrong
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from lossbench import spec
 from lossbench.errors import LossbenchError
+from lossbench.records import Job
 
-FRAMEWORKS = ("torch", "tensorflow", "jax")
 UNMEASURED = ("not installed", "crashed", "timed out", "out of memory")
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 def main() -> None:
     """Run the command line; what users can cause is one line and exit code 2."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a run ends its workers then, too
     try:
         app()
     except LossbenchError as error:
@@ -63,13 +65,9 @@ def show_all(
     if as_json:
         _print_json([_summary(loss) for loss in losses])
         return
-    table = Table(title=f"{len(losses)} losses")
-    for heading in ("loss", "family", *FRAMEWORKS, "numba", "also known as"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=34 if heading == "loss" else None)
-    for loss in losses:
-        forms = [loss.frameworks[name].form if name in loss.frameworks else "-" for name in FRAMEWORKS]
-        table.add_row(loss.name, loss.family, *forms, "kernel", escape(", ".join(loss.aliases[:3])))
-    out.print(table)
+    from lossbench import terminal
+
+    out.print(terminal.losses(losses, out.width))
 
 
 @app.command()
@@ -92,7 +90,7 @@ def run(
     loss: Annotated[list[str] | None, typer.Option("--loss", help="Only this loss; repeatable.")] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", help="framework[:mode[:device]][@python], such as torch:compiled; repeatable."),
+        typer.Option("--target", help=r"framework[:mode[:device]]\[@python], such as torch:compiled; repeatable."),
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option("--dtype", help="Only this dtype; repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and run none.")] = False,
@@ -101,19 +99,24 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run accuracy and timing suites and write their report."""
-    from lossbench import runs, terminal
+    from lossbench import plan, terminal
 
     if dry_run:
-        jobs = runs.planned(suites or ["smoke"], losses=loss, targets=target, dtypes=dtype)
+        jobs = _left(resume) if resume else plan.jobs(*plan.asked(suites or (), loss), target, dtype)
         if as_json:
             _print_json([msgspec.to_builtins(job) for job in jobs])
         else:
             out.print(terminal.plan(jobs))
         return
-    with terminal.progress(err) as tell:
-        done = runs.run(
-            *(suites or ["smoke"]), losses=loss, targets=target, dtypes=dtype, out=to, resume=resume, progress=tell
-        )
+    from lossbench import runs  # imports pandas, SciPy and Matplotlib
+
+    store = runs.opened(*(suites or ()), losses=loss, targets=target, dtypes=dtype, out=to, resume=resume)
+    try:
+        with terminal.progress(err) as tell:
+            done = runs.completed(store, progress=tell)
+    except KeyboardInterrupt:
+        err.print(f"interrupted; to go on: lossbench run --resume {escape(quote(str(store.path)))}", soft_wrap=True)
+        raise typer.Exit(130) from None
     _finished(done, as_json)
 
 
@@ -128,39 +131,28 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], as_json
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """What is installed, which devices there are, what limits the measurement."""
-    from lossbench import doctor
+    from lossbench import doctor, terminal
 
     findings = doctor.examine()
     if as_json:
         _print_json([msgspec.to_builtins(finding) for finding in findings])
         return
-    table = Table("what", "found", "what it means")
-    for finding in findings:
-        table.add_row(finding.what, escape(finding.found), escape(finding.advice))
-    out.print(table)
+    out.print(terminal.findings(findings))
 
 
 @specs.command("check")
-def check_specs(
-    files: Annotated[
-        list[str] | None, typer.Argument(help="Names or spec files; all of lossbench's when left out.")
-    ] = None,
-) -> None:
-    """Validate spec files: types, formula, and every digit of their reference values."""
-    from lossbench import references
+def check_specs(files: Files = None) -> None:
+    """Validate spec files: types, formula, calls, edges, and every digit of their reference values."""
+    from lossbench import soundness
 
     names = files or spec.names()
     for name in names:
-        references.verify(spec.load(name))
+        soundness.verify(spec.load(name))
     out.print(f"{len(names)} specs are sound")
 
 
 @specs.command("refresh")
-def refresh_specs(
-    files: Annotated[
-        list[str] | None, typer.Argument(help="Names or spec files; all of lossbench's when left out.")
-    ] = None,
-) -> None:
+def refresh_specs(files: Files = None) -> None:
     """Derive the reference values of spec files anew, and write them into the files."""
     from lossbench import references
 
@@ -180,17 +172,25 @@ def new_spec(
     out.print(f"{escape(str(path))} written; edit it, then: lossbench spec refresh {escape(str(path))}")
 
 
+def _left(run: Path) -> list[Job]:
+    from lossbench.store import Store  # imports NumPy
+
+    return Store.open(run).left()
+
+
 def _finished(done: Any, as_json: bool) -> None:
     """Print where the report is; leave with 3 where something could not be measured."""
-    page, refusals = done.page, done.refusals()
+    page, refusals, silent = done.page, done.refusals(), done.silent()
     unmeasured = {reason: count for reason, count in refusals.items() if reason in UNMEASURED}
+    for target, why in silent.items():
+        err.print(f"[yellow]{escape(target)} gave no answer[/yellow]: {escape(why)}", soft_wrap=True)
+    for reason, count in unmeasured.items():
+        err.print(f"[yellow]{count} jobs {reason}[/yellow]: the report says which and why", soft_wrap=True)
     if as_json:
-        _print_json({"run": str(done.path), "report": str(page), "refusals": refusals})
+        _print_json({"run": str(done.path), "report": str(page), "refusals": refusals, "silent": silent})
     else:
-        for reason, count in unmeasured.items():
-            err.print(f"[yellow]{count} jobs {reason}[/yellow]: the report says which and why")
-        out.print(str(page), soft_wrap=True)
-    if unmeasured:
+        out.print(escape(str(page)), soft_wrap=True)
+    if unmeasured or silent:
         raise typer.Exit(3)
 
 

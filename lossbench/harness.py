@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -24,6 +25,8 @@ Found = TypeVar("Found")
 START = 180.0  # seconds: importing a framework from a cold disk, beside another one
 BANDWIDTH = Target(framework="bandwidth", mode="numba")
 BURSTS = 10  # how often in a run the bandwidth is measured
+# What a GPU reports after a fault in one kernel, it reports for every later call of the process.
+DEVICE_FAULT = re.compile(r"cuda[ _]error|device-side assert|illegal memory access|launch failure", re.IGNORECASE)
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -112,6 +115,9 @@ class _Run:
             reply = child.ask(Open(target=target, folder=str(folder)), START)
         except Lost as lost:
             self.append(Died(target=target, job=None, detail=lost.detail))
+            if target.interpreter and "No module named" in lost.detail:
+                detail = f"{lost.detail}; install lossbench[{target.framework}] for {target.interpreter}"
+                return Closed(reason="not installed", detail=detail)
             return Closed(reason=lost.reason, detail=lost.detail)
         if isinstance(reply, Environment):
             theirs = reply.versions["lossbench"]
@@ -152,6 +158,10 @@ class _Run:
             self.append(Refusal(job=job, reason=lost.reason, detail=lost.detail))
             return None
         if isinstance(reply, Refusal):
+            if job.target.device != "cpu" and DEVICE_FAULT.search(reply.detail):
+                self.dismiss(member)
+                del crew[job.target]
+                self.append(Died(target=job.target, job=job, detail=f"ended for a fault of its device: {reply.detail}"))
             self.append(reply)
             return None
         return reply

@@ -1,8 +1,16 @@
-"""Where in a TOML file a dotted key stands, so that an error can name the line."""
+"""Where in which file something stands, so that an error can name it."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def shown(path: Path) -> str:
+    """The file's name in errors: specs/huber.toml for our own, all of the path for others."""
+    return str(path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else path)
 
 
 def line_of(source: str, key: str) -> int:

@@ -12,8 +12,9 @@ import msgspec
 
 from lossbench.errors import SpecError
 from lossbench.formula import Formula, Graph, Kind, Node, gradient
+from lossbench.formula.graph import topological
 from lossbench.formula.parse import parse
-from lossbench.lines import line_of
+from lossbench.lines import line_of, shown
 
 Family = Literal["regression", "binary", "multiclass", "divergence", "embedding", "ranking", "segmentation", "sequence"]
 Domain = Literal[
@@ -189,10 +190,13 @@ class Loss(Text, frozen=True, kw_only=True, dict=True):
         parts = (self.inputs, self.parameters, self.formula_text, self.frameworks)
         return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:16]
 
+    def wrong(self, key: str, reason: str) -> SpecError:
+        """An error about what stands at the dotted *key* of the file."""
+        return SpecError(f"{shown(self.path)}:{line_of(self.source, key)}: {reason}")
+
 
 def _formula(loss: Loss) -> Formula:
     graph = Graph()
-    shown = f"{loss.path.parent.name}/{loss.path.name}"
     kinds: dict[str, Kind] = {name: one.kind for name, one in (loss.inputs | loss.parameters).items()}
 
     def parsed(text: str, key: str) -> Node:
@@ -200,12 +204,11 @@ def _formula(loss: Loss) -> Formula:
         first = loss.source.splitlines()[line - 1] if loss.source else ""
         if first.rstrip().endswith(("""'''""", '"""')):
             line += 1
-        return parse(text, kinds, graph, where=shown, line=line)
+        return parse(text, kinds, graph, where=shown(loss.path), line=line)
 
     def one_number(node: Node, key: str) -> Node:
         if node.kind != "real":
-            line = line_of(loss.source, f"formula.{key}")
-            raise SpecError(f"{shown}:{line}: the {key} is a {node.kind}; expected one number per element or row")
+            raise loss.wrong(f"formula.{key}", f"the {key} is a {node.kind}; expected one number per element or row")
         return node
 
     text = loss.formula_text
@@ -216,20 +219,22 @@ def _formula(loss: Loss) -> Formula:
         gradients = gradient(graph, definition, differentiated)
         kernel_gradients = gradient(graph, kernel, differentiated)
     except SpecError as error:
-        raise SpecError(f"{shown}:{line_of(loss.source, 'formula.definition')}: {error}") from None
+        raise loss.wrong("formula.definition", str(error)) from None
     for name, override in text.gradient.items():
         if name not in differentiated:
-            raise SpecError(
-                f"{shown}:{line_of(loss.source, 'formula.gradient')}: {name!r} has no gradient; "
-                f"expected one of: {', '.join(differentiated)}"
-            )
+            options = ", ".join(differentiated)
+            raise loss.wrong("formula.gradient", f"{name!r} has no gradient; expected one of: {options}")
         kernel_gradients[name] = parsed(override, f"gradient.{name}")
+    divisor = one_number(parsed(text.divisor, "divisor"), "divisor")
+    for node in topological(divisor):
+        if node.value in differentiated:
+            raise loss.wrong("formula.divisor", f"the divisor depends on {node.value!r}; expected no gradient in it")
     return Formula(
         graph=graph,
         names=kinds,
         differentiated=differentiated,
         definition=definition,
-        divisor=one_number(parsed(text.divisor, "divisor"), "divisor"),
+        divisor=divisor,
         gradients=gradients,
         kernel=kernel,
         kernel_gradients=kernel_gradients,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from importlib.metadata import entry_points
@@ -13,20 +14,52 @@ from typing import get_args
 
 from msgspec.structs import replace
 
+from lossbench import spec
 from lossbench.errors import LossbenchError
 from lossbench.loss import Dtype, Loss, Number, Reduction
 from lossbench.records import REFERENCE, Case, Job, Target
-from lossbench.suite import Accuracy, Suite, Timing, merged
-from lossbench.suite import load as suite
+from lossbench.suite import Accuracy, Suite, Timing, load, merged
 from lossbench.suite import names as suites
 
-__all__ = ["Suite", "frameworks", "jobs", "merged", "modes", "suite", "suites", "target"]
+__all__ = ["Suite", "asked", "frameworks", "jobs", "merged", "modes", "suite", "suites", "target"]
 
 ADAPTERS = Path(__file__).parent / "adapters"
 ENTRY_POINTS = "lossbench.adapters"
 
 Parameters = dict[str, Number | list[Number]]
 Chosen = Callable[[tuple[str, ...]], list[Target]]
+Some = Sequence[str | Path]
+
+
+def asked(suites: Some, losses: Some | None = None) -> tuple[Suite, list[Loss]]:
+    """What *suites* measure together, `smoke` where there are none, and the *losses*, all where there are none.
+
+    Raises:
+        LossbenchError: A suite or loss is unknown or broken, or two losses have one name.
+    """
+    found = [spec.load(name) for name in losses] if losses else spec.load_all()
+    unique = list({loss.path.resolve(): loss for loss in found}.values())
+    counts = Counter(loss.name for loss in unique)
+    twice = [str(loss.path) for loss in unique if counts[loss.name] > 1]
+    if twice:
+        raise LossbenchError(f"losses of one name: {', '.join(twice)}; run them apart, or rename a file")
+    return merged([suite(name) for name in suites or ("smoke",)]), unique
+
+
+def suite(name: str | Path) -> Suite:
+    """The suite of that name, or of the TOML file at that path.
+
+    Raises:
+        LossbenchError: No such suite, or something in its file is wrong.
+    """
+    found = load(name)
+    grids: list[Accuracy | Timing] = [*found.accuracy, *found.timing]
+    for text in dict.fromkeys([*found.targets, *(text for grid in grids for text in grid.targets)]):
+        try:
+            target(text)
+        except LossbenchError as error:
+            raise LossbenchError(f"the suite {name}: {error} (at targets)") from None
+    return found
 
 
 def target(text: str) -> Target:

@@ -12,7 +12,6 @@ import numpy as np
 from lossbench import inputs, spec
 from lossbench.errors import SpecError
 from lossbench.formula import oracle
-from lossbench.lines import line_of
 from lossbench.loss import Input, Loss, Number, Numbers, Reference
 from lossbench.records import Case
 
@@ -47,11 +46,10 @@ def verify(loss: Loss) -> None:
         exact = _certified(loss, written.at)
         for field in ("value", "gradient"):
             if getattr(written, field) != getattr(exact, field):
-                line = line_of(loss.source, f"references[{index}].{field}")
-                raise SpecError(
-                    f"{loss.path.parent.name}/{loss.path.name}:{line}: the reference {field} is "
-                    f"{getattr(written, field)!r}; expected {getattr(exact, field)!r}; "
-                    f"run `lossbench spec refresh {loss.name}`"
+                raise loss.wrong(
+                    f"references[{index}].{field}",
+                    f"the reference {field} is {getattr(written, field)!r}; expected {getattr(exact, field)!r}; "
+                    f"run `lossbench spec refresh {_said(loss.path)}`",
                 )
 
 
@@ -60,17 +58,24 @@ def refresh(path: Path) -> Loss:
     loss = spec.load(path)
     body = _TAIL.sub("", loss.source).rstrip()
     if "[[references]]" in body:
-        line = line_of(body, "references")
-        raise SpecError(
-            f"{path.parent.name}/{path.name}:{line}: [[references]] outside the part that the tool writes; remove them"
-        )
+        raise loss.wrong("references", "[[references]] outside the part that the tool writes; remove them")
     lines = [body, "", HEADER, *_lines(compute(loss))]
     text = "\n".join(lines) + "\n"
     beside = path.with_suffix(".toml.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise SpecError(
+            f"{beside}: cannot be written ({error.strerror}); refresh a copy in a folder of your own"
+        ) from None
     spec.forget()
     return spec.load(path)
+
+
+def _said(path: Path) -> str:
+    """How a command names the loss at *path*."""
+    return path.stem if path.parent == spec.FOLDER else str(path)
 
 
 def _shape(loss: Loss) -> tuple[int, ...]:

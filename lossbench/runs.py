@@ -10,15 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossbench import accuracy, harness, plan, references, report, spec, speed
-from lossbench.errors import LossbenchError
+from lossbench import accuracy, harness, plan, report, soundness, speed
+from lossbench.errors import LossbenchError, StoreError
 from lossbench.harness import Progress
-from lossbench.loss import Loss
-from lossbench.records import Job, Refusal
+from lossbench.plan import Some
+from lossbench.records import Answer, Refusal
 from lossbench.store import Store
-from lossbench.suite import Suite
-
-Some = Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,16 @@ class Run:
         """How many jobs have no answer, by reason."""
         return dict(Counter(one.reason for one in self.store.records() if isinstance(one, Refusal)))
 
+    def silent(self) -> dict[str, str]:
+        """The targets that gave no answer at all, by name, and why."""
+        answers = [one for one in self.store.records() if isinstance(one, Answer)]
+        heard = {one.job.target for one in answers if not isinstance(one, Refusal)}
+        return {
+            one.job.target.name: f"{one.reason}: {one.detail}"
+            for one in answers
+            if isinstance(one, Refusal) and not one.job.target.twin and one.job.target not in heard
+        }
+
 
 def run(
     *suites: str | Path,
@@ -67,51 +74,55 @@ def run(
         targets: Only these, such as `torch`, `torch:compiled` or `jax:compiled:cuda@/path/to/python`.
         dtypes: Only these.
         out: The folder that gets the run's folder.
-        resume: The folder of a run that was cut off: its missing jobs are done, whatever the suites.
+        resume: The folder of a run that was cut off, in place of all those above: its missing jobs are done.
         progress: Told how many jobs are done, how many there are, and what was done last.
 
     Raises:
         LossbenchError: Something that is asked for does not exist.
-        SpecError: A spec is broken, or a digit of its reference values is wrong; nothing is stored then.
+        SpecError: A spec is broken, or says of its edges or reference values what is not so; nothing is stored then.
         StoreError: The run's folder is in use, foreign, or cannot be made.
     """
-    if resume is None:
-        found, chosen = _asked(suites, losses)
-        for loss in chosen:
-            references.verify(loss)
-        jobs = plan.jobs(found, chosen, targets, dtypes)
-        store = Store.create(folder(Path(out), found.name, datetime.now()), jobs, chosen, found)
-    elif losses or targets or dtypes:
-        raise LossbenchError("a resumed run does what was planned; leave out losses, targets and dtypes")
-    else:
-        store = Store.open(resume)
-    harness.run(store, progress=progress)
-    report.write(store)
-    return Run(store)
+    store = opened(*suites, losses=losses, targets=targets, dtypes=dtypes, out=out, resume=resume)
+    return completed(store, progress=progress)
 
 
-def planned(
-    suites: Some,
-    *,
+def opened(
+    *suites: str | Path,
     losses: Some | None = None,
     targets: Sequence[str] | None = None,
     dtypes: Sequence[str] | None = None,
-) -> list[Job]:
-    """The jobs that `run` would do."""
-    return plan.jobs(*_asked(suites, losses), targets, dtypes)
+    out: str | Path = "reports",
+    resume: str | Path | None = None,
+) -> Store:
+    """The store of a new run, planned and not yet done, or of the one to resume; arguments and errors as of `run`."""
+    if resume is not None:
+        if suites or losses or targets or dtypes:
+            raise LossbenchError("a resumed run does what was planned; leave out suites, losses, targets and dtypes")
+        return Store.open(resume)
+    suite, chosen = plan.asked(suites, losses)
+    jobs = plan.jobs(suite, chosen, targets, dtypes)
+    for loss in chosen:
+        soundness.verify(loss)
+    return Store.create(folder(Path(out), suite.name, datetime.now()), jobs, chosen, suite)
+
+
+def completed(store: Store, *, progress: Progress | None = None) -> Run:
+    """The run after its missing jobs are done and its report is written."""
+    harness.run(store, progress=progress)
+    return _reported(store)
 
 
 def reported(path: str | Path) -> Run:
     """The run in that folder, with its report written anew."""
-    store = Store.open(path)
-    report.write(store)
+    return _reported(Store.open(path))
+
+
+def _reported(store: Store) -> Run:
+    try:
+        report.write(store)
+    except OSError as error:
+        raise StoreError(f"{error.filename}: the report cannot be written ({error.strerror})") from None
     return Run(store)
-
-
-def _asked(suites: Some, losses: Some | None) -> tuple[Suite, list[Loss]]:
-    names = [spec.load(name) for name in losses] if losses else spec.load_all()
-    unique = list({loss.path.resolve(): loss for loss in names}.values())
-    return plan.merged([plan.suite(name) for name in suites or ("smoke",)]), unique
 
 
 def folder(out: Path, suite: str, now: datetime) -> Path:

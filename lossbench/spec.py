@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
 
-import msgspec
-
+from lossbench import toml
 from lossbench.errors import SpecError
-from lossbench.formula import Graph
+from lossbench.formula import Graph, Kind
 from lossbench.formula.parse import parse
-from lossbench.lines import line_of
-from lossbench.loss import DOMAINS, RESERVED, Dtype, Loss, Number, Numbers, Reduction, Text
+from lossbench.lines import line_of, shown
+from lossbench.loss import DOMAINS, RESERVED, Divergence, Dtype, Edge, Loss, Number, Numbers, Reduction, Text
 
 __all__ = ["FOLDER", "Dtype", "Loss", "Number", "Numbers", "Reduction", "aliases", "exact", "load", "load_all", "names"]
 
 FOLDER = Path(__file__).parent / "specs"
+INFINITE = ("inf", "-inf", "nan", "-0")  # numbers that are no fractions
 
 
 def names() -> list[str]:
@@ -46,7 +44,7 @@ def load(name: str | Path) -> Loss:
         return _read(FOLDER / f"{key}.toml")
     canonical = aliases().get(_folded(key))
     if canonical is None:
-        near = difflib.get_close_matches(key, [*names(), *aliases()], n=3)
+        near = difflib.get_close_matches(key, sorted({*names(), *aliases()}), n=3)
         hint = f"; did you mean: {', '.join(near)}" if near else ""
         raise SpecError(f"unknown loss {key!r}{hint}; `lossbench list` shows all")
     return _read(FOLDER / f"{canonical}.toml")
@@ -76,8 +74,7 @@ def start(name: str, folder: Path) -> Path:
     Raises:
         SpecError: The name is no identifier in lower case, or the file exists.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise SpecError(f"{name!r} is no name for a loss; expected lower case letters, digits and _, such as my_loss")
+    _check_name(name)
     path = folder / f"{name}.toml"
     if path.exists():
         raise SpecError(f"{path} exists; choose another name or remove it")
@@ -102,7 +99,7 @@ def exact(text: Number) -> Fraction | float:
     Raises:
         SpecError: *text* is no exact number.
     """
-    if text in ("inf", "-inf", "nan", "-0"):
+    if text in INFINITE:
         return float(text)
     value = parse(str(text), {}, Graph(), where=repr(text)).value
     if not isinstance(value, Fraction):
@@ -116,114 +113,128 @@ def _folded(alias: str) -> str:
 
 @cache
 def _read(path: Path) -> Loss:
-    shown = f"{path.parent.name}/{path.name}"
-    try:
-        source = path.read_text(encoding="utf-8")
-        text = msgspec.convert(tomllib.loads(source), Text)
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}); expected a spec file") from None
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{shown}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        at = line[1] if line else len(source.splitlines())
-        raise SpecError(f"{shown}:{at}: not TOML: {error}") from None
-    except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$.")
-        raise _invalid(source, shown, reason, where.rstrip("`")) from None
+    source, text = toml.read(path, Text, SpecError)
     loss = Loss(
         **{field: getattr(text, field) for field in Text.__struct_fields__},
         name=path.stem,
         path=path,
         source=source,
     )
-    _check(loss, shown)
+    _check(loss)
     return loss
 
 
-def _invalid(source: str, shown: str, reason: str, key: str) -> SpecError:
-    """What msgspec says, with the line and, where a word is not one of the known ones, those."""
-    line = line_of(source, key)
-    strange = re.match(r"Invalid enum value '(.*)'", reason)
-    if strange:
-        reason += f"; expected one of: {', '.join(_options(key))}"
-        quoted = rf"""\b{key.rpartition(".")[2]}\s*=\s*["']{re.escape(strange[1])}["']"""
-        line = next((at for at, text in enumerate(source.splitlines(), 1) if re.search(quoted, text)), line)
-    at = f" (at {key})" if key else ""
-    return SpecError(f"{shown}:{line}: {reason[:1].lower()}{reason[1:]}{at}")
-
-
-def _options(key: str) -> list[str]:
-    """The words that the field at the dotted *key* may take."""
-    kind: Any = Text
-    for part in re.findall(r"[^.\[\]]+|\[[^\]]*\]", key):
-        kind = get_args(kind)[-1] if part.startswith("[") else get_type_hints(kind)[part]
-    return sorted(get_args(kind))
-
-
-def _check(loss: Loss, shown: str) -> None:
+def _check(loss: Loss) -> None:
     """What types cannot say."""
-
-    def fail(key: str, reason: str) -> SpecError:
-        return SpecError(f"{shown}:{line_of(loss.source, key)}: {reason}")
-
+    _check_name(loss.name)
     for name in (*loss.inputs, *loss.parameters):
         if not name.isidentifier() or name in RESERVED:
-            raise fail("inputs", f"the name {name!r} is reserved or no identifier; choose another")
+            raise loss.wrong("inputs", f"the name {name!r} is reserved or no identifier; choose another")
     if not any(one.grad for one in loss.inputs.values()):
-        raise fail("inputs", "no input has `grad = true`; expected at least one")
+        raise loss.wrong("inputs", "no input has `grad = true`; expected at least one")
     for name, one in loss.inputs.items():
         if one.domain not in DOMAINS[one.kind]:
             options = ", ".join(DOMAINS[one.kind])
-            raise fail(f"inputs.{name}", f"{name!r} is a {one.kind} of domain {one.domain}; expected one of: {options}")
+            reason = f"{name!r} is a {one.kind} of domain {one.domain}; expected one of: {options}"
+            raise loss.wrong(f"inputs.{name}", reason)
     both = set(loss.inputs) & set(loss.parameters)
     if both:
-        raise fail("parameters", f"{min(both)!r} is an input and a parameter; choose another name")
+        raise loss.wrong("parameters", f"{min(both)!r} is an input and a parameter; choose another name")
     if len(loss.edges) < 1 and loss.path.parent == FOLDER:
-        raise fail("edges", "no [[edges]]; expected at least eight points with a decided answer")
+        raise loss.wrong("edges", "no [[edges]]; expected at least eight points with a decided answer")
     loss.formula  # noqa: B018  parsed here, so that a broken formula is found when a file is read
     for name, parameter in loss.parameters.items():
-        _check_numbers([parameter.default, *parameter.values], partial(fail, f"parameters.{name}"))
-    tables: list[tuple[str, int, dict[str, Numbers]]] = [
-        *(("edges", index, edge.at) for index, edge in enumerate(loss.edges)),
-        *(("divergences", index, one.when) for index, one in enumerate(loss.divergences)),
-        *(("references", index, one.at) for index, one in enumerate(loss.references)),
-    ]
-    known = {*loss.inputs, *loss.parameters, "sample_weight"}
-    for table, index, at in tables:
-        key = f"{table}[{index}]"
-        strange, missing = set(at) - known, set(loss.inputs) - set(at)
-        if strange:
-            raise fail(key, f"unknown name {min(strange)!r} in {key}; expected one of: {', '.join(sorted(known))}")
-        if missing:
-            raise fail(key, f"{key} gives no {min(missing)!r}; expected every input")
-        _check_numbers(list(at.values()), partial(fail, key))
+        _check_numbers(loss, f"parameters.{name}", [parameter.default, *parameter.values])
+        if parameter.domain:
+            _check_condition(loss, f"parameters.{name}", parameter.domain)
+    for index, edge in enumerate(loss.edges):
+        _check_point(loss, f"edges[{index}]", "at", edge.at)
+        _check_declared(loss, f"edges[{index}]", edge)
+    for index, reference in enumerate(loss.references):
+        _check_point(loss, f"references[{index}]", "at", reference.at)
     for index, divergence in enumerate(loss.divergences):
+        key = f"divergences[{index}]"
+        _check_point(loss, key, "when", divergence.when)
+        _check_declared(loss, key, divergence)
         if divergence.region:
-            key = f"divergences[{index}].region"
-            line = line_of(loss.source, key)
-            condition = parse(divergence.region, loss.formula.names, Graph(), where=shown, line=line)
-            if condition.kind not in ("bool", "mask"):
-                raise fail(key, f"the region {divergence.region!r} is a {condition.kind}; expected a condition")
+            _check_condition(loss, f"{key}.region", divergence.region)
     for framework, call in loss.frameworks.items():
         if "sample_weight" not in (text := call.weighted or call.call) and "reduce(" not in text:
-            raise fail(
+            raise loss.wrong(
                 f"frameworks.{framework}",
                 "the call takes no sample_weight; use it, wrap the call in reduce(...), or add `weighted`",
             )
 
 
-def _check_numbers(value: object, fail: Callable[[str], SpecError]) -> None:
-    for number in _flat(value):
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # it names pages, too
+        raise SpecError(f"{name!r} is no name for a loss; expected lower case letters, digits and _, such as my_loss")
+
+
+def _check_point(loss: Loss, key: str, field: str, at: Mapping[str, Numbers]) -> None:
+    known = {*loss.inputs, *loss.parameters, "sample_weight"}
+    strange, missing = set(at) - known, set(loss.inputs) - set(at)
+    if strange:
+        options = ", ".join(sorted(known))
+        raise loss.wrong(key, f"unknown name {min(strange)!r} in {key}; expected one of: {options}")
+    if missing:
+        raise loss.wrong(key, f"{key} gives no {min(missing)!r}; expected every input")
+    _check_numbers(loss, f"{key}.{field}", list(at.values()))
+
+
+def _check_declared(loss: Loss, key: str, one: Edge | Divergence) -> None:
+    """Values and gradients are constants of the formula language, gradients also intervals of them."""
+    differentiated = [name for name, given in loss.inputs.items() if given.grad]
+    gradients = one.gradient if isinstance(one.gradient, dict) else {differentiated[0]: one.gradient}
+    strange = set(gradients) - set(differentiated)
+    if strange:
+        options = ", ".join(differentiated)
+        raise loss.wrong(f"{key}.gradient", f"{min(strange)!r} has no gradient; expected one of: {options}")
+    for text in _flat(one.value):
+        _check_constant(loss, f"{key}.value", text)
+    for text in _flat(list(gradients.values())):
+        ends = text[1:-1].split(",") if text.startswith("[") and text.endswith("]") else [text]
+        if text.startswith("[") and len(ends) != 2:
+            raise loss.wrong(f"{key}.gradient", f"{text!r} is no interval; expected two numbers, such as [-1, 1]")
+        for end in ends:
+            _check_constant(loss, f"{key}.gradient", end)
+
+
+def _check_constant(loss: Loss, key: str, text: str) -> None:
+    try:
+        kind = _kind(text.strip())
+    except SpecError as error:
+        reason = str(error).removeprefix(f"{text.strip()!r}:1: ")
+        raise loss.wrong(key, f"{text!r} is no number: {reason}") from None
+    if kind != "real":
+        raise loss.wrong(key, f"{text!r} is a {kind}; expected a number")
+
+
+@cache
+def _kind(constant: str) -> Kind:
+    return "real" if constant in INFINITE else parse(constant, {}, Graph(), where=repr(constant)).kind
+
+
+def _check_condition(loss: Loss, key: str, text: str) -> None:
+    line = line_of(loss.source, key)
+    found = parse(text, loss.formula.names, Graph(), where=shown(loss.path), line=line)
+    if found.kind not in ("bool", "mask"):
+        raise loss.wrong(key, f"{text!r} is a {found.kind}; expected a condition")
+
+
+def _check_numbers(loss: Loss, key: str, value: object) -> None:
+    for text in _flat(value):
         try:
-            exact(number)
+            exact(text)
         except SpecError as error:
-            raise fail(str(error)) from None
+            _check_constant(loss, key, text)
+            raise loss.wrong(key, str(error)) from None
 
 
 def _flat(value: object) -> Iterator[str]:
+    """Every number as it is written; none where there is none."""
     if isinstance(value, list):
         for one in value:
             yield from _flat(one)
-    else:
+    elif value is not None:
         yield str(value)

@@ -63,12 +63,9 @@ class Store:
         """A new run in a folder that does not exist yet, or is empty.
 
         Raises:
-            StoreError: The folder is in use, cannot be made, or two losses have one name.
+            StoreError: The folder is in use, or cannot be made.
         """
         path = Path(folder)
-        twice = {loss.name for loss in losses if sum(loss.name == other.name for other in losses) > 1}
-        if twice:
-            raise StoreError(f"two losses are named {min(twice)!r}; rename the file of one")
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -121,10 +118,13 @@ class Store:
         """Every record, in the order in which they came; a line that a crash cut off is dropped.
 
         Raises:
-            StoreError: A line before the last is no record.
+            StoreError: A line before the last is no record, or the file is not there.
         """
         path = self.path / "records.jsonl"
-        lines = path.read_bytes().split(b"\n")
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error.strerror}); plan the run again") from None
         found: list[Record] = []
         for number, line in enumerate(lines, 1):
             if line:
@@ -139,16 +139,24 @@ class Store:
         """The keys of the jobs that have their record."""
         return {one.job.key for one in self.records() if isinstance(one, Output | Timing | Refusal)}
 
+    def left(self) -> list[Job]:
+        """The jobs that have no record yet, in the order of the plan."""
+        done = self.done()
+        return [job for job in self.jobs() if job.key not in done]
+
     def lock(self) -> None:
         """Become the one that appends; what a crash left of a last line is cut off.
 
         Raises:
-            StoreError: Another process, or another `Store`, is appending.
+            StoreError: Another process, or another `Store`, is appending, or nobody may.
         """
         if self._file is not None:
             return
         path = self.path / "records.jsonl"
-        file = path.open("r+b")
+        try:
+            file = path.open("r+b")
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
+from lossbench import toml
 from lossbench.errors import LossbenchError
 from lossbench.loss import Dtype, Reduction
 from lossbench.records import Struct
@@ -16,6 +17,8 @@ from lossbench.records import Struct
 FOLDER = Path(__file__).parent / "suites"
 
 Word = TypeVar("Word", bound=str)
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Accuracy(Struct, frozen=True, kw_only=True):
@@ -29,9 +32,9 @@ class Accuracy(Struct, frozen=True, kw_only=True):
     """
 
     dtypes: tuple[Dtype, ...]
-    points: int
+    points: Count
     targets: tuple[str, ...] = ()
-    classes: tuple[int, ...] = (10,)
+    classes: tuple[Count, ...] = (10,)
     reductions: tuple[Reduction, ...] = ("none",)
     weighted: tuple[bool, ...] = (False,)
     parameters: Literal["default", "each"] = "default"
@@ -42,8 +45,8 @@ class Timing(Struct, frozen=True, kw_only=True):
 
     dtypes: tuple[Dtype, ...]
     targets: tuple[str, ...] = ()
-    elements: tuple[int, ...] = ()
-    rows: tuple[tuple[int, int], ...] = ()
+    elements: tuple[Count, ...] = ()
+    rows: tuple[tuple[Count, Count], ...] = ()
     measures: tuple[Literal["forward", "gradient"], ...] = ("forward", "gradient")
     reduction: Reduction = "mean"
 
@@ -59,10 +62,10 @@ class Sampling(Struct, frozen=True, kw_only=True):
         twin: Whether the first target runs twice, as an A/A control.
     """
 
-    samples: int = 15
-    turns: int = 5
-    min_sample: float = 0.002
-    max_seconds: float = 5.0
+    samples: Count = 15
+    turns: Count = 5
+    min_sample: Seconds = 0.002
+    max_seconds: Seconds = 5.0
     twin: bool = True
 
 
@@ -79,14 +82,14 @@ class Suite(Struct, frozen=True, kw_only=True):
 
     name: str = ""
     summary: str
-    targets: tuple[str, ...]
+    targets: Annotated[tuple[str, ...], Meta(min_length=1)]
     accuracy: tuple[Accuracy, ...] = ()
     edges: tuple[Dtype, ...] = ()
     divergences: bool = False
     timing: tuple[Timing, ...] = ()
     sampling: Sampling = Sampling()
-    deadline: float = 120.0
-    threads: int = 0
+    deadline: Seconds = 120.0
+    threads: Annotated[int, Meta(ge=0)] = 0
 
 
 def names() -> list[str]:
@@ -102,13 +105,10 @@ def load(name: str | Path) -> Suite:
     """
     path = Path(name)
     if path.suffix != ".toml":
+        if str(name) not in names():
+            raise LossbenchError(f"unknown suite {str(name)!r}; expected one of: {', '.join(names())}, or a .toml file")
         path = FOLDER / f"{name}.toml"
-    try:
-        found = msgspec.toml.decode(path.read_bytes(), type=Suite)
-    except OSError:
-        raise LossbenchError(f"unknown suite {str(name)!r}; expected one of: {', '.join(names())}") from None
-    except msgspec.DecodeError as error:
-        raise LossbenchError(f"{path.parent.name}/{path.name}: {error}") from None
+    _, found = toml.read(path, Suite, LossbenchError)
     return replace(
         found,
         name=path.stem,

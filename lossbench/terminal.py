@@ -1,11 +1,12 @@
-"""What a person sees in a terminal: one loss, a plan of jobs, the progress of a run."""
+"""What a person sees in a terminal: all losses, one loss, a plan of jobs, the progress of a run, what is installed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import get_args
+from time import monotonic
+from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -17,7 +18,45 @@ from rich.table import Table
 from lossbench.loss import Loss
 from lossbench.records import Job, Measure
 
+if TYPE_CHECKING:
+    from lossbench.doctor import Finding
+
 Tell = Callable[[int, int, str], None]
+COLUMNS = {"loss": 32, "family": 10, "torch": 8, "tensorflow": 10, "jax": 8, "also known as": 20}  # least widths
+GAP = 2  # between columns
+PAUSE = 30.0  # seconds between the lines that a long run leaves in a log
+
+
+def losses(found: Sequence[Loss], width: int) -> RenderableType:
+    """A line for each loss: in which frameworks it is native or composed; what does not fit the width is left out."""
+    kept: list[str] = []
+    for heading, least in COLUMNS.items():
+        if sum(COLUMNS[one] + GAP for one in kept) + least <= width:
+            kept.append(heading)
+    left_out = [heading for heading in COLUMNS if heading not in kept]
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, GAP, 0, 0),
+        title=f"{len(found)} losses, each with a Numba kernel",
+        caption=f"too narrow for: {', '.join(left_out)}; widen it or use --json" if left_out else None,
+    )
+    room = width - sum(COLUMNS[heading] + GAP for heading in kept[:-1])
+    for heading in kept:
+        table.add_column(heading, no_wrap=True, max_width=room if heading == kept[-1] else COLUMNS[heading])
+    for one in found:
+        cells = {"loss": one.name, "family": one.family, "also known as": ", ".join(one.aliases)}
+        cells |= {name: call.form for name, call in one.frameworks.items()}
+        table.add_row(*(escape(cells.get(heading, "-")) for heading in kept))
+    return table
+
+
+def findings(found: Sequence[Finding]) -> RenderableType:
+    """What `lossbench doctor` found."""
+    table = _table("what", "found", "what it means")
+    for one in found:
+        table.add_row(one.what, escape(one.found), escape(one.advice))
+    return table
 
 
 def loss(one: Loss) -> RenderableType:
@@ -28,16 +67,16 @@ def loss(one: Loss) -> RenderableType:
         f"also known as: {escape(', '.join(one.aliases) or '-')}",
         f"related: {escape(', '.join(one.related) or '-')}",
         _heading("formula, of one element or row"),
-        Padding(Syntax(one.formula_text.definition.strip(), "python", background_color="default"), (0, 2)),
+        Padding(_python(one.formula_text.definition.strip()), (0, 2)),
     ]
     if one.formula_text.divisor != "1":
         parts.append(f"  the mean divides by the sum of: {escape(one.formula_text.divisor)}")
-    inputs = Table("input", "kind", "domain", "gradient", "meaning")
+    inputs = _table("input", "kind", "domain", "gradient", "meaning")
     for name, given in one.inputs.items():
         inputs.add_row(name, given.kind, given.domain, "yes" if given.grad else "", escape(given.meaning))
     parts.append(inputs)
     if one.parameters:
-        parameters = Table("parameter", "default", "domain", "meaning")
+        parameters = _table("parameter", "default", "domain", "meaning")
         for name, parameter in one.parameters.items():
             parameters.add_row(name, str(parameter.default), escape(parameter.domain), escape(parameter.meaning))
         parts.append(parameters)
@@ -45,6 +84,8 @@ def loss(one: Loss) -> RenderableType:
         parts += [_heading(f"{framework} ({call.form})"), Padding(_python(call.call), (0, 2))]
         if call.weighted:
             parts += ["  with sample weights:", Padding(_python(call.weighted), (0, 2))]
+        parts += [f"  requires: {escape(call.requires)}"] if call.requires else []
+        parts += [f"  {escape(call.note)}"] if call.note else []
     parts += [_divergences(one), _edges(one), _heading("sources")]
     parts += [f"  {escape(source.title)}. {escape(source.where)}. {escape(source.url)}" for source in one.sources]
     return Group(*parts)
@@ -55,7 +96,7 @@ def plan(jobs: Sequence[Job]) -> RenderableType:
     measures = get_args(Measure)
     counts = Counter((job.target.name, job.measure) for job in jobs)
     losses = len({job.case.loss for job in jobs})
-    table = Table("target", *measures, title=f"{len(jobs)} jobs on {losses} losses")
+    table = _table("target", *measures, title=f"{len(jobs)} jobs on {losses} losses")
     for target in dict.fromkeys(job.target.name for job in jobs):
         table.add_row(escape(target), *(str(counts[target, measure]) for measure in measures))
     return table
@@ -63,7 +104,10 @@ def plan(jobs: Sequence[Job]) -> RenderableType:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Tell]:
-    """A bar with the time left; what it yields takes (jobs done, jobs in all, what is running)."""
+    """A bar with the time left, or lines in a log; what it yields takes (jobs done, jobs in all, what is running)."""
+    if not console.is_terminal:
+        yield _logged(console)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -81,6 +125,29 @@ def progress(console: Console) -> Iterator[Tell]:
         yield tell
 
 
+def _logged(console: Console) -> Tell:
+    start = said = monotonic()
+    before: int | None = None  # jobs that an earlier run did
+
+    def tell(done: int, total: int, text: str) -> None:
+        nonlocal said, before
+        before = done if before is None else before
+        if monotonic() - said >= PAUSE and done > before:
+            said = monotonic()
+            left = (said - start) / (done - before) * (total - done)
+            console.print(f"{done} of {total} jobs; about {left / 60:.0f} min left", soft_wrap=True)
+
+    return tell
+
+
+def _table(*headings: str, title: str | None = None) -> Table:
+    """A table in which nothing is cut off, however narrow the terminal is."""
+    table = Table(title=title)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
 def _heading(text: str) -> str:
     return f"\n[bold]{escape(text)}[/bold]"
 
@@ -92,7 +159,7 @@ def _python(text: str) -> Syntax:
 def _divergences(one: Loss) -> RenderableType:
     if not one.divergences:
         return ""
-    table = Table("framework", "kind", "at", "gives", "why", title="divergences")
+    table = _table("framework", "kind", "at", "gives", "why", title="divergences")
     for found in one.divergences:
         given = [f"raises {found.raises}"] if found.raises else []
         given += [f"value {found.value}"] if found.value is not None else []
@@ -103,7 +170,7 @@ def _divergences(one: Loss) -> RenderableType:
 
 
 def _edges(one: Loss) -> RenderableType:
-    table = Table("at", "value", "gradient", "status", "why", title="edges")
+    table = _table("at", "value", "gradient", "status", "why", title="edges")
     for edge in one.edges:
         at = ", ".join(f"{name} = {value}" for name, value in edge.at.items())
         gradient = "" if edge.gradient is None else str(edge.gradient)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-Choose: TypeAlias = Callable[[Sequence[Any]], Any]  # random.Random().choice, or a drawn st.sampled_from
+Choose: TypeAlias = Callable[[Sequence[Any]], Any]  # such as random.Random(seed).choice
 
 CLASSES = 3
 ORDINARY = (0.3125, -1.75, 2.5, 0.1, -0.7, 3.140625, 5.5)

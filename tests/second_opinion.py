@@ -11,7 +11,7 @@ from functools import partial
 import mpmath
 from mpmath import mp, mpf
 
-DIGITS = 200
+DIGITS = 200  # at least; a caller that works with more gets more
 STEP = mpf(10) ** -60  # of the numbers' own size; central differences are then right to about 100 digits
 
 _BINARY = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
@@ -50,7 +50,7 @@ def evaluate(text, at):
     """The value of a formula: `at` gives numbers as mpf, rows as lists, labels as int."""
     names = dict(at)
     body = ast.parse(text.strip("\n")).body
-    with mp.workdps(DIGITS):
+    with mp.workdps(max(mp.dps, DIGITS)):
         try:
             for statement in body[:-1]:
                 names[statement.targets[0].id] = _read(statement.value, names)
@@ -64,7 +64,7 @@ def evaluate(text, at):
 
 def derivative(text, at, name, entry=None, side=0):
     """The derivative by a number, or by one entry of a row; from one side only where *side* is 1 or -1."""
-    with mp.workdps(DIGITS):
+    with mp.workdps(max(mp.dps, DIGITS)):
         x = at[name] if entry is None else at[name][entry]
         step = STEP * max(abs(x), mpf(2) ** -40)
 
@@ -81,13 +81,13 @@ def derivative(text, at, name, entry=None, side=0):
 def number(value):
     """A float or a decimal, exactly."""
     fraction = Fraction(value)
-    with mp.workdps(DIGITS):
+    with mp.workdps(max(mp.dps, DIGITS)):
         return mpf(fraction.numerator) / fraction.denominator
 
 
 def exactly(at):
     """The floats of a point, exactly; labels as they are."""
-    with mp.workdps(DIGITS):
+    with mp.workdps(max(mp.dps, DIGITS)):
         rows = {name: [number(one) for one in value] for name, value in at.items() if isinstance(value, list)}
         return at | rows | {name: number(value) for name, value in at.items() if isinstance(value, float)}
 

@@ -15,14 +15,14 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "optax"}
 LAYERS = (
     {"cli"},
     {"doctor", "evaluation", "report", "runs", "terminal"},
-    {"accuracy", "answers", "edges", "harness", "judge", "references", "speed", "worker"},
+    {"accuracy", "answers", "edges", "harness", "judge", "references", "soundness", "speed", "worker"},
     {"adapters", "child"},
     {"agreement", "declared", "inputs", "plan", "store"},
     {"bandwidth", "conditioning", "messages", "points", "suite", "verdicts"},
     {"records", "spec"},
     {"loss"},
     {"formula", "kernels"},
-    {"arrays", "errors", "lines", "shown", "timing", "ulp"},
+    {"arrays", "errors", "lines", "shown", "timing", "toml", "ulp"},
 )
 
 

@@ -1,19 +1,48 @@
 """The command line, as a person or a script meets it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from lossbench import cli, spec
+from lossbench.store import Store
+
+FAKE = Path(__file__).parent / "fake_adapter"
+COMMAND = [sys.executable, "-c", "import sys; from lossbench.cli import main; sys.argv[0] = 'lossbench'; main()"]
+SUITE = """
+summary = "for tests"
+targets = ["fake:MODE"]
+deadline = 600
+[[accuracy]]
+dtypes = ["float32"]
+points = 5
+reductions = ["none", "sum"]
+"""
 
 
-def run(*args: str) -> subprocess.CompletedProcess[str]:
+def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """What a shell would see."""
-    code = "import sys; from lossbench.cli import main; sys.argv[0] = 'lossbench'; main()"
-    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
+    env = os.environ | {"PYTHONPATH": str(FAKE)} | variables
+    return subprocess.run([*COMMAND, *args], capture_output=True, text=True, check=False, env=env)
+
+
+@pytest.fixture
+def fake_run(tmp_path):
+    """Arguments of a run of two jobs of a fake framework, and two of the reference."""
+
+    def arguments(mode: str) -> tuple[str, ...]:
+        path = tmp_path / "own.toml"
+        path.write_text(SUITE.replace("MODE", mode))
+        return "run", str(path), "--loss", "huber", "--out", str(tmp_path / "out")
+
+    return arguments
 
 
 @pytest.fixture
@@ -84,6 +113,17 @@ def test_dry_run_prints_jobs_and_stores_nothing(invoke, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("module", ["matplotlib", "pandas", "scipy"])
+def test_a_dry_run_loads_nothing_that_only_reports_need(module):
+    arguments = ["run", "smoke", "--loss", "huber", "--dry-run"]
+    code = f"import sys; from lossbench.cli import app; app({arguments}, standalone_mode=False); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print({module!r} in sys.modules)"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 def test_dry_run_as_json_lists_each_job(invoke):
     jobs = json.loads(invoke("run", "smoke", "--loss", "huber", "--dry-run", "--json").stdout)
 
@@ -103,6 +143,102 @@ def test_spec_new_writes_a_spec_that_passes_check(invoke, tmp_path):
     path = str(tmp_path / "my_loss.toml")
     assert invoke("spec", "refresh", path).exit_code == 0
     assert "1 specs are sound" in invoke("spec", "check", path).stdout
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "said"),
+    [
+        ("well", 0, ""),
+        ("raises", 0, ""),  # the framework's own no is an answer
+        ("killed", 3, "1 jobs crashed: the report says which and why"),
+        ("missing", 3, "fake:missing:cpu gave no answer: not installed: No module named 'fakelib'; try: pip install"),
+        ("closed", 3, "fake:closed:cpu gave no answer: unsupported: fake finds no such device here"),
+    ],
+)
+def test_what_could_not_be_measured_is_said_and_exit_code_3(fake_run, mode, code, said):
+    done = run(*fake_run(mode), "--json", COLUMNS="40", FORCE_COLOR="")
+
+    assert done.returncode == code
+    assert said in done.stderr
+    assert bool(said) == bool(done.stderr.strip())
+    assert Path(json.loads(done.stdout)["report"]).is_file()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(fake_run, tmp_path, number):
+    process = subprocess.Popen(
+        [*COMMAND, *fake_run("hangs")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(FAKE)},
+    )
+    assert any(len(answered(tmp_path)) == 3 or time.sleep(0.05) for _ in range(1200))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    (folder,) = (tmp_path / "out").iterdir()
+    store = Store.open(folder)
+    before = store.records()
+    left = json.loads(run("run", "--resume", str(folder), "--dry-run", "--json").stdout)
+
+    assert process.returncode == 130
+    assert f"interrupted; to go on: lossbench run --resume {folder}" in said
+    assert "Traceback" not in said
+    assert [one["case"]["reduction"] for one in left] == ["sum"]
+    assert len(before) == len(Store.open(folder).records())
+
+
+def answered(folder: Path) -> set[str]:
+    return set().union(*(Store.open(path.parent).done() for path in folder.glob("out/*/run.json")))
+
+
+def test_a_resumed_run_takes_no_other_wishes(fake_run, tmp_path):
+    run(*fake_run("well"))
+    (folder,) = (tmp_path / "out").iterdir()
+
+    assert run("run", "--resume", str(folder)).returncode == 0
+    done = run("run", "timing", "--resume", str(folder))
+    assert done.returncode == 2
+    assert "leave out suites" in done.stderr
+
+
+def test_the_list_shows_every_framework_in_80_columns():
+    lines = run("list", COLUMNS="80").stdout.splitlines()
+
+    assert lines[1].split() == ["loss", "family", "torch", "tensorflow", "jax"]
+    assert len(lines) == 2 + len(spec.names()) + 1
+    assert all(set(line.split()[2:]) <= {"native", "composed", "-"} for line in lines[2:-1])
+
+
+def test_a_wide_list_has_aliases_and_cuts_no_other_column():
+    lines = run("list", COLUMNS="130").stdout.splitlines()
+
+    assert lines[1].split() == ["loss", "family", "torch", "tensorflow", "jax", "also", "known", "as"]
+    assert all(line.split()[4] in ("native", "composed") for line in lines[2:])
+
+
+@pytest.mark.parametrize("width", ["40", "80"])
+def test_nothing_that_is_shown_is_cut_off(width):
+    shown = run("show", "softmax_cross_entropy", COLUMNS=width).stdout
+
+    assert "…" not in shown
+    assert "label_smoothing/size(logits))" in "".join(shown.split())
+
+
+def test_texts_of_a_spec_are_no_markup_of_the_terminal(tmp_path):
+    hostile = "[red]x[/red] [/] ]] <script> [link=http://x] & {{7*7}}"
+    text = spec.load("huber").source
+    text = text.replace('title   = "Huber loss"', f"title = '{hostile}'")
+    text = text.replace('form = "native"', f"form = 'native'\nnote = '{hostile}'", 1)
+    (tmp_path / "hostile.toml").write_text(text)
+
+    shown = run("show", str(tmp_path / "hostile.toml"), COLUMNS="120").stdout
+
+    assert shown.count(hostile) == 2
+
+
+def test_help_shows_brackets(invoke):
+    assert "framework[:mode[:device]][@python]" in run("run", "--help", COLUMNS="120").stdout
 
 
 @pytest.mark.parametrize("command", [(), ("list",), ("show",), ("run",), ("report",), ("doctor",), ("spec",)])

@@ -98,6 +98,43 @@ def test_a_worker_that_dies_is_restarted_and_the_store_says_so(make):
     assert [(one.target, one.job) for one in of(store, Died)] == [(store.jobs()[1].target, store.jobs()[1])]
 
 
+@pytest.mark.parametrize("measure", ["accuracy", "forward"])
+def test_a_fault_of_a_device_costs_one_job_and_a_new_worker(make, measure):
+    store = make(three("asserts", measure=measure, device="cuda"))
+
+    harness.run(store)
+
+    before, refusal, after = answers(store)
+    assert not isinstance(before, Refusal)
+    assert not isinstance(after, Refusal)
+    assert refusal.detail == "RuntimeError: CUDA error: device-side assert triggered"
+    (died,) = of(store, Died)
+    assert died.job == refusal.job
+    assert died.detail == "ended for a fault of its device: RuntimeError: CUDA error: device-side assert triggered"
+
+
+def test_a_worker_on_the_processor_is_kept_whatever_it_says(make):
+    store = make(three("asserts"))
+
+    harness.run(store)
+
+    assert [type(one) for one in answers(store)] == [Output, Refusal, Refusal]
+    assert not of(store, Died)
+
+
+def test_an_interpreter_without_lossbench_has_it_not_installed(make, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho \"$0: No module named 'msgspec'\" >&2\nexit 1\n")
+    python.chmod(0o755)
+    store = make([job("well", "none", interpreter=str(python))])
+
+    harness.run(store)
+
+    (refusal,) = answers(store)
+    assert refusal.reason == "not installed"
+    assert refusal.detail.endswith(f"No module named 'msgspec'; install lossbench[fake] for {python}")
+
+
 def test_what_adapters_print_goes_to_the_log_and_spoils_nothing(make):
     store = make(three("prints"))
 

@@ -1,6 +1,7 @@
 import ast
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -166,6 +167,37 @@ def test_a_comparison_with_nan_is_nan_in_value_and_gradient():
 
     assert np.isnan(value).all()
     assert np.isnan(gradient["x"]).all()
+
+
+@pytest.mark.parametrize(
+    ("condition", "x", "y", "expected"),
+    [
+        ("x == 0 or y == 0", 0, math.nan, 1),
+        ("x == 0 or y == 0", math.nan, 0, 1),
+        ("x == 0 or y == 0", 1, math.nan, math.nan),
+        ("x == 0 and y == 0", 1, math.nan, 2),
+        ("x == 0 and y == 0", 0, math.nan, math.nan),
+        ("not (x != 0 and y < 1)", 0, math.nan, 1),
+        ("x == 0 or x == 1", math.nan, 0, math.nan),
+        ("x == 0 and y == 0", 1, 0, 2),
+    ],
+)
+def test_a_condition_that_nan_leaves_open_is_nan_as_in_the_oracle(condition, x, y, expected):
+    given = {"x": np.array([x], float), "y": np.array([y], float)}
+    text = f"where({condition}, 1, 2) + 0*y" if "y" not in condition else f"where({condition}, 1, 2)"
+    parsed = formula(text, by=("x",))
+    given = {name: given[name] for name in parsed.names}
+
+    value = of_formula(text, with_gradient=False)(**given)
+
+    np.testing.assert_equal(value, [float(expected)])
+    np.testing.assert_equal(oracle.certify(parsed, given, {}).value.high, [float(expected)])
+
+
+def test_a_power_of_nan_is_nan():
+    x, y = np.array([1.0, np.nan, 2.0]), np.array([np.nan, 2.0, 3.0])
+
+    np.testing.assert_equal(of_formula("x**y", with_gradient=False)(x=x, y=y), [np.nan, np.nan, 8.0])
 
 
 def test_elementary_functions_are_exact_at_their_ends():
@@ -395,11 +427,71 @@ def test_a_read_only_or_strided_input_is_taken():
         ({"y_pred": [[1.0]], "y_true": [1.0]}, r"y_pred has shape \(1, 1\); expected \(n,\)"),
         ({"y_pred": [1.0], "y_true": [1.0], "sample_weight": [1.0, 2.0]}, r"sample_weight has shape \(2,\)"),
         ({"y_pred": [1.0], "y_true": [1.0], "out": np.empty(1)}, "out 'value' is float64"),
+        ({"y_pred": [1.0], "y_true": [1.0], "out": np.empty(2, np.float32)}, r"float32 of shape \(2,\); expected"),
+        ({"y_pred": [1.0], "y_true": [1.0], "out": [0.0]}, "out is a list; expected an array or a mapping"),
+        ({"y_pred": [1.0], "y_true": [1.0], "out": {"value": [0.0]}}, "out 'value' is a list; expected an array"),
+        ({"y_pred": 1.0, "y_true": [1.0]}, r"y_pred has shape \(\); expected \(n,\)"),
+        ({"y_pred": ["a"], "y_true": [1.0]}, "y_pred is list; expected real numbers"),
+        ({"y_pred": [[1.0], [1.0, 2.0]], "y_true": [1.0]}, "y_pred is list; expected real numbers"),
+        ({"y_pred": np.array([1j]), "y_true": [1.0]}, "y_pred is complex128; expected real numbers"),
+        ({"y_pred": np.array(["2020"], "M8[D]"), "y_true": [1.0]}, "y_pred is datetime64.*; expected real numbers"),
+        ({"y_pred": np.ma.array([1.0]), "y_true": [1.0]}, "y_pred is MaskedArray; expected real numbers"),
+        ({"y_pred": [1.0], "y_true": [1.0], "delta": [1.0]}, r"delta has shape \(1,\); expected \(\), one number"),
+        ({"y_pred": [1.0], "y_true": [1.0], "delta": None}, "delta is NoneType; expected real numbers"),
+        ({"y_pred": [1.0], "y_true": [1.0], "sample_weight": 2.0}, r"sample_weight has shape \(\); expected \(n,\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(given, reason):
     with pytest.raises(LossbenchError, match=reason):
         kernel("huber")(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"y_true": [0.5]}, "y_true holds a number that is no int64"),
+        ({"y_true": [np.nan]}, "y_true holds a number that is no int64"),
+        ({"y_true": np.array([2**63 + 1], np.uint64)}, "y_true holds a number that is no int64"),
+        ({"y_true": [0], "ignore_index": 0.5}, "ignore_index holds a number that is no int64"),
+        ({"y_true": [0], "ignore_index": 2**70}, "ignore_index is int; expected real numbers"),
+        ({"y_true": [0], "class_weight": [1.0, 2.0]}, r"class_weight has shape \(2,\); expected \(\) or \(3,\)"),
+    ],
+)
+def test_labels_that_are_no_whole_numbers_are_refused(given, reason):
+    with pytest.raises(LossbenchError, match=reason):
+        kernel("sparse_softmax_cross_entropy")(logits=np.zeros((1, 3)), **given)
+
+
+def test_an_output_that_shares_memory_is_refused():
+    logits, both = np.zeros((2, 3), np.float32), np.zeros(2, np.float32)
+
+    with pytest.raises(LossbenchError, match=r"out 'gradient\.logits' shares memory with 'logits'"):
+        kernel("sparse_softmax_cross_entropy", gradient=True)(logits=logits, y_true=[0, 1], out=logits)
+    with pytest.raises(LossbenchError, match=r"out 'value' shares memory with 'gradient\.y_pred'"):
+        kernel("huber", gradient=True)(y_pred=both + 1, y_true=both + 2, out={"value": both, "gradient.y_pred": both})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_results_are_new_and_inputs_untouched(dtype):
+    p, t = np.array([2.0, 0.5], dtype), np.zeros(2, dtype)
+
+    value, gradient = kernel("huber", dtype=dtype, gradient=True)(y_pred=p, y_true=t)
+
+    assert not any(np.shares_memory(one, other) for one in (value, gradient["y_pred"]) for other in (p, t))
+    assert p.tolist() == [2.0, 0.5]
+    assert t.tolist() == [0, 0]
+
+
+def test_threads_may_call_one_kernel_at_once():
+    compiled = kernel("squared_error", gradient=True, reduction="sum")
+    batches = [np.full(4 * BLOCK + at, at, np.float32) for at in range(1, 9)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda p: compiled(y_pred=p, y_true=np.zeros_like(p)), batches * 4))
+
+    for p, (value, slopes) in zip(batches * 4, found, strict=True):
+        assert value == np.float32(len(p) * float(p[0]) ** 2)
+        assert np.all(slopes["y_pred"] == 2 * p)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

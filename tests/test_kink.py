@@ -1,5 +1,7 @@
 """Kinks: Clarke's interval of numbers, hulls of rows, and one-sided derivatives that mpmath finds by itself."""
 
+import math
+
 import numpy as np
 import pytest
 import second_opinion
@@ -126,6 +128,27 @@ def inside(point, vertices) -> bool:
     """Whether a point is a mean of the vertices, with weights that are not negative."""
     _, distance = nnls(np.vstack([vertices.T, np.ones(len(vertices))]), np.append(point, 1.0))
     return distance < 1e-9
+
+
+def test_a_norm_that_stays_zero_has_the_slope_zero():
+    found = certify("norm(p*q)", by=("p",), p=[2.0, 3.0], q=[0.0, 0.0])
+
+    assert found.gradient["p"].high.tolist() == [[0, 0]]
+    assert found.vertices["p"] == {}
+
+
+@pytest.mark.parametrize("text", ["min(sqrt(p))", "max(xlogy(p, onehot(j)))"])
+def test_a_tie_of_entries_without_slopes_is_undefined(text):
+    found = certify(text, by=("p",), p=[0.0, 0.0, 1.0], **({"j": 2} if "j" in text else {}))
+
+    assert np.isnan(found.gradient["p"].high[0, :2]).all()
+
+
+def test_the_largest_of_numbers_that_are_no_rationals_is_found():
+    found = certify("max(exp(p)) + max(x, 0)", by=("p", "x"), p=[1.0, 2.0], x=0)  # the kink asks for exact answers
+
+    assert found.gradient["p"].high.tolist() == [[0, math.exp(2)]]
+    assert found.gradient["x"].upper == [1]
 
 
 def test_a_long_row_with_ties_has_a_vertex_for_each():

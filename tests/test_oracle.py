@@ -112,9 +112,7 @@ def drawn():
 @pytest.mark.parametrize(("loss", "given"), drawn())
 def test_every_spec_agrees_with_mpmath(loss, given):
     shape = (POINTS // 3, CLASSES) if loss.formula.has_rows else (POINTS,)
-    case = Case(
-        loss=loss.name, digest=loss.digest, dtype="float32", points="domain", shape=shape, parameters=given
-    )
+    case = Case(loss=loss.name, digest=loss.digest, dtype="float32", points="domain", shape=shape, parameters=given)
     problem = inputs.draw(loss, case)
     certified = oracle.certify(loss.formula, problem.arrays, problem.parameters)
     compared = 0
@@ -290,6 +288,10 @@ def test_a_wrong_slope_is_noticed(op, monkeypatch):
         ("where(y > 0, 2*x, x/y)", {"x": 3, "y": 0}, math.nan, math.nan),
         ("where(x > 0, log(x), 7)", {"x": -math.inf}, 7, 0),
         ("1/where(x > 0, x, 2)", {"x": -1}, 0.5, 0),
+        ("x**y", {"x": -0.75, "y": 5.5}, math.nan, math.nan),
+        ("sigmoid(x)**y", {"x": 0, "y": -1e300}, math.inf, -math.inf),
+        ("x + 3**c", {"x": 1, "c": -1e300}, 1, 1),
+        ("x + 1/(y*y)**c", {"x": -1, "y": math.inf, "c": 1e300}, -1, 1),
     ],
 )
 def test_limits_poles_and_branches(text, at, value, slope):
@@ -336,6 +338,47 @@ def test_a_number_that_no_bits_decide_keeps_an_infinite_radius():
 
     assert np.isnan(found.value.high[0])
     assert np.isinf(found.value.radius[0])
+
+
+def test_a_power_of_zero_is_one_even_of_nan():
+    assert certify("x**y", by=(), x=math.nan, y=0).value.high == [1]
+
+
+def test_an_overflowing_ball_of_unknown_sign_is_no_infinity():
+    found = certify("min(sum(sinh(p)), y)", p=[-1e300, 1e300, -40.0], y=0.0)
+
+    assert np.isnan(found.value.high[0])
+    assert np.isinf(found.value.radius[0])
+
+
+def test_what_is_below_every_double_keeps_a_radius():
+    found = certify("exp(x)", x=-1e300)
+
+    assert (found.value.high[0], found.value.radius[0]) == (0.0, 5e-324)
+
+
+@pytest.mark.parametrize("lead", [1e4, 1e5, 1e30, 1e300])
+@pytest.mark.parametrize("gamma", [0.5, 0.3, 2.0])
+def test_a_logit_far_ahead_leaves_a_focal_loss_of_nothing(lead, gamma):
+    found = certify("-((1 - softmax(p))**c*log_softmax(p))[j]", p=[lead, 0.0], j=0, c=gamma)
+
+    assert (found.value.high[0], found.value.radius[0]) == (0.0, 5e-324)
+    assert found.gradient["p"].high.tolist() == [[0, 0]]
+    assert np.all(found.gradient["p"].radius == 5e-324)
+
+
+@pytest.mark.parametrize("power", ["sqrt(1 - sigmoid(x))", "(1 - sigmoid(x))**0.3"])
+def test_a_root_of_what_no_bits_tell_from_zero_is_zero(power):
+    found = certify(power, x=1e5)
+
+    assert (found.value.high[0], found.value.radius[0]) == (0.0, 5e-324)
+
+
+def test_a_tiny_slope_beside_one_that_needs_a_limit_stays():
+    found = certify("sqrt(x) + z**2/z", x=1e300, z=0)
+
+    assert found.gradient["x"].high == [5e-151]
+    assert found.gradient["z"].high == [1]
 
 
 def test_a_sum_cancels_without_error():

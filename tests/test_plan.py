@@ -1,5 +1,6 @@
 """From suites to jobs."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -213,7 +214,57 @@ def test_wrong_suites_are_told_what_is_wrong(tmp_path):
 
     with pytest.raises(LossbenchError, match="unknown suite 'smoky'; expected one of: accuracy, "):
         plan.suite("smoky")
-    with pytest.raises(LossbenchError, match=r"own\.toml: Invalid enum value 'float8' - at `\$\.accuracy"):
+    with pytest.raises(LossbenchError, match=r"own\.toml:4: invalid enum value 'float8'; expected one of: bfloat16, "):
         plan.suite(tmp_path / "own.toml")
-    with pytest.raises(LossbenchError, match=r"torn\.toml: "):
+    with pytest.raises(LossbenchError, match=r"torn\.toml:1: not TOML: "):
         plan.suite(tmp_path / "torn.toml")
+    with pytest.raises(LossbenchError, match=r"none\.toml: cannot be read"):
+        plan.suite(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("points = 5", "points = -5", "expected `int` >= 1 (at accuracy[0].points)"),
+        ("elements = [100]", "elements = [0]", "expected `int` >= 1 (at timing[0].elements[0])"),
+        ("turns = 2", "turns = 0", "expected `int` >= 1 (at sampling.turns)"),
+        ("deadline = 1", "deadline = -1", "expected `float` > 0.0 (at deadline)"),
+        ('targets = ["torch"]', "targets = []", "expected `array` of length >= 1 (at targets)"),
+        ("points = 5", "point = 5", "object contains unknown field `point`; expected one of: classes, "),
+        ('["torch"]', '["torsh"]', "unknown framework 'torsh' in 'torsh'; expected one of: "),
+    ],
+)
+def test_suites_that_cannot_be_run_are_refused_when_they_are_read(tmp_path, old, new, said):
+    sound = """summary = "x"
+targets = ["torch"]
+deadline = 1
+[[accuracy]]
+dtypes = ["float32"]
+points = 5
+[[timing]]
+dtypes = ["float32"]
+elements = [100]
+[sampling]
+turns = 2
+"""
+    path = tmp_path / "own.toml"
+    path.write_text(sound)
+    assert plan.suite(path).timing
+    path.write_text(sound.replace(old, new))
+
+    with pytest.raises(LossbenchError, match=rf"own\.toml.*{re.escape(said)}"):
+        plan.suite(path)
+
+
+def test_names_and_aliases_of_one_loss_are_one_loss():
+    suite, losses = plan.asked(["timing"], ["huber", "HuberLoss"])
+
+    assert suite == plan.suite("timing")
+    assert losses == [HUBER]
+
+
+def test_two_losses_of_one_name_are_refused(tmp_path):
+    (tmp_path / "huber.toml").write_text(HUBER.source)
+
+    with pytest.raises(LossbenchError, match=r"losses of one name: .*huber\.toml, .*huber\.toml; run them apart"):
+        plan.asked([], ["huber", tmp_path / "huber.toml"])

@@ -53,7 +53,7 @@ def test_a_wrong_digit_is_found_with_its_line(refreshed):
 
     line = int(str(caught.value).split(":")[1])
     assert refreshed.read_text().splitlines()[line - 1] == wrong
-    assert "run `lossbench spec refresh half_square`" in str(caught.value)
+    assert f"run `lossbench spec refresh {refreshed}`" in str(caught.value)
 
 
 def test_refresh_refuses_values_written_by_hand(tmp_path):
@@ -63,3 +63,12 @@ def test_refresh_refuses_values_written_by_hand(tmp_path):
 
     with pytest.raises(SpecError, match="outside the part that the tool writes"):
         references.refresh(path)
+
+
+def test_a_folder_that_takes_no_file_is_said(refreshed):
+    refreshed.with_suffix(".toml.new").mkdir()
+    before = refreshed.read_text()
+
+    with pytest.raises(SpecError, match=r"half_square\.toml\.new: cannot be written \(Is a directory\)"):
+        references.refresh(refreshed)
+    assert refreshed.read_text() == before

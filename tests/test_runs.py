@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lossbench import runs
-from lossbench.errors import LossbenchError, StoreError
+from lossbench import runs, spec
+from lossbench.errors import LossbenchError, SpecError, StoreError
 from lossbench.records import REFERENCE, Output, Refusal
 
 FAKE = Path(__file__).parent / "fake_adapter"
@@ -72,8 +72,10 @@ def test_a_run_that_is_over_can_be_gone_on_with_and_reported_again(done):
 
 
 def test_a_resumed_run_cannot_be_asked_for_something_else(done):
-    with pytest.raises(LossbenchError, match="a resumed run does what was planned; leave out losses"):
+    with pytest.raises(LossbenchError, match="a resumed run does what was planned; leave out suites, losses"):
         runs.run(resume=done.path, losses=["huber"])
+    with pytest.raises(LossbenchError, match="a resumed run does what was planned; leave out suites, losses"):
+        runs.run("timing", resume=done.path)
 
 
 def test_folders_that_are_no_runs_are_refused(tmp_path):
@@ -83,10 +85,35 @@ def test_folders_that_are_no_runs_are_refused(tmp_path):
         runs.reported(tmp_path)
 
 
-def test_names_and_aliases_of_one_loss_are_one_loss():
-    jobs = runs.planned(["timing"], losses=["huber", "HuberLoss"], targets=["torch"], dtypes=["float32"])
+def test_a_target_that_gave_no_answer_is_named_and_why(done, tmp_path):
+    (tmp_path / "own.toml").write_text(SUITE.replace('"fake:killed"', '"fake:missing"'))
 
-    assert {job.case.loss for job in jobs} == {"huber"}
+    found = runs.run(tmp_path / "own.toml", losses=["huber"], out=tmp_path / "out")
+
+    assert done.silent() == {}
+    assert found.silent() == {
+        "fake:missing:cpu": "not installed: No module named 'fakelib'; try: pip install 'lossbench[fake]'"
+    }
+
+
+def test_a_report_that_cannot_be_written_is_said(done):
+    done.page.unlink()
+    done.page.mkdir()
+
+    with pytest.raises(StoreError, match=r"index\.html: the report cannot be written \(Is a directory\)"):
+        runs.reported(done.path)
+    done.page.rmdir()
+
+
+def test_nothing_is_stored_where_a_spec_is_unsound(tmp_path):
+    path = tmp_path / "huber.toml"
+    path.write_text(spec.load("huber").source.replace('value = "1/32"', 'value = "1/33"'))
+
+    with pytest.raises(
+        SpecError, match=r"huber\.toml:\d+: the value of this required edge is '1/33'; expected 0\.03125"
+    ):
+        runs.run(losses=[path], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path):

@@ -23,7 +23,7 @@ def broken(tmp_path):
         assert path.read_text() != sound
         with pytest.raises(SpecError) as caught:
             spec.load(path)
-        parts = re.fullmatch(rf"{re.escape(tmp_path.name)}/broken\.toml:(\d+): (.*)", str(caught.value))
+        parts = re.fullmatch(rf"{re.escape(str(path))}:(\d+): (.*)", str(caught.value))
         assert parts, str(caught.value)
         return parts[2], path.read_text().splitlines()[int(parts[1]) - 1]
 
@@ -87,10 +87,48 @@ def test_broken_toml_names_the_line(broken):
     assert line.startswith("[formula ")
 
 
-def test_unknown_key_is_named(broken):
-    reason, _ = broken("title   =", "titel =")
+def test_unknown_key_names_its_line_and_those_that_are_known(broken):
+    reason, line = broken("summary =", "sumary =")
 
-    assert reason == "object contains unknown field `titel`"
+    assert reason.startswith("object contains unknown field `sumary`; expected one of: aliases, divergences, edges, ")
+    assert line.startswith("sumary =")
+
+
+def test_unknown_key_of_a_table_names_its_line(broken):
+    reason, line = broken('status = "required"', 'state = "required"')
+
+    assert reason.startswith(
+        "object contains unknown field `state`; expected one of: at, gradient, reduction, status, "
+    )
+    assert line.startswith("state =")
+
+
+def test_text_that_is_not_utf_8_names_the_line(tmp_path):
+    path = spec.start("broken", tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"summary = ", b"summary = \xe9"))
+
+    with pytest.raises(SpecError, match=r"broken\.toml:5: not UTF-8 text"):
+        spec.load(path)
+
+
+@pytest.mark.parametrize("name", ["My Loss", "<b>", "a#b", "huber.v2", "1st"])
+def test_files_are_named_as_losses_are(tmp_path, name):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(spec.load("huber").source)
+
+    with pytest.raises(SpecError, match="is no name for a loss; expected lower case letters, digits and _"):
+        spec.load(path)
+
+
+def test_brackets_beyond_all_reason_are_refused(tmp_path):
+    (tmp_path / "deep.toml").write_text("title = " + "[" * 100_000)
+
+    with pytest.raises(SpecError, match="nested too deeply"):
+        spec.load(tmp_path / "deep.toml")
+
+
+def test_our_own_files_are_named_from_the_package_on():
+    assert str(spec.load("huber").wrong("title", "too long")) == "specs/huber.toml:1: too long"
 
 
 def test_wrong_type_names_the_line_and_key(broken):
@@ -133,6 +171,34 @@ def test_number_that_is_none_is_refused(broken):
 
     assert "1.2.3" in reason
     assert "1.2.3" in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'at = { y_pred = "1"',
+            'at = { y_pred = "banana"',
+            "'banana' is no number: unknown name 'banana'; expected a number",
+        ),
+        ('at = { y_pred = "1"', 'at = { y_pred = "1/0"', "'1/0' is no number: division by zero"),
+        ('at = { y_pred = "1"', 'at = { y_pred = "log(2)"', "'log(2)' is not an exact number; expected a decimal"),
+        ('value = "0"', 'value = ["banana"]', "'banana' is no number: unknown name 'banana'; expected a number"),
+        ('value = "0"', 'value = "1 < 2"', "'1 < 2' is a bool; expected a number"),
+        ('gradient = "0"', 'gradient = "oops("', "'oops(' is no number: '(' was never closed"),
+        ('gradient = "0"', 'gradient = "[-1, oops]"', "' oops' is no number: unknown name 'oops'; expected a number"),
+        ('gradient = "0"', 'gradient = "[-1, 0, 1]"', "'[-1, 0, 1]' is no interval; expected two numbers"),
+        ('gradient = "0"', 'gradient = { y_true = "0" }', "'y_true' has no gradient; expected one of: y_pred"),
+        ('domain = "scale > 0"', 'domain = "skale > 0"', "unknown name 'skale'; expected one of: scale, "),
+        ('domain = "scale > 0"', 'domain = "scale"', "'scale' is a real; expected a condition"),
+        ("[formula] ", '[formula]\ndivisor = "y_pred" ', "the divisor depends on 'y_pred'; expected no gradient in it"),
+    ],
+)
+def test_what_is_declared_is_read_with_the_file(broken, old, new, said):
+    reason, line = broken(old, new)
+
+    assert reason.startswith(said)
+    assert new.splitlines()[-1].strip() in line
 
 
 def test_call_without_sample_weights_is_refused(broken):

@@ -102,19 +102,26 @@ def test_missing_foreign_and_damaged_folders_are_refused(tmp_path, store):
         Store.create(store.path, JOBS, [], SUITE)
 
 
+def test_a_run_without_its_records_is_damaged(store):
+    (store.path / "records.jsonl").unlink()
+
+    with pytest.raises(StoreError, match=r"records\.jsonl: cannot be read \(No such file or directory\)"):
+        store.done()
+    with pytest.raises(StoreError, match=r"records\.jsonl: cannot be written \(No such file or directory\)"):
+        store.lock()
+
+
+def test_the_jobs_that_are_left_are_those_without_a_record(store):
+    store.append(output(JOBS[0]))
+
+    assert store.left() == JOBS[1:]
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
 
     with pytest.raises(StoreError, match="no run can be stored there"):
         Store.create(tmp_path / "file" / "run", JOBS, [], SUITE)
-
-
-def test_two_losses_of_one_name_are_refused(tmp_path):
-    (tmp_path / "huber.toml").write_text(spec.load("huber").source)
-    both = [spec.load("huber"), spec.load(tmp_path / "huber.toml")]
-
-    with pytest.raises(StoreError, match="two losses are named 'huber'"):
-        Store.create(tmp_path / "run", JOBS, both, SUITE)
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,7 @@ class Batch:
             finite = np.isfinite(array)
             self.finite &= finite.all() if self._shared[name] else finite.all(axis=tuple(range(1, array.ndim)))
 
-    def straight(
-        self, of: Program, points: np.ndarray, precision: int, *, with_gradient: bool
-    ) -> list[Balls | None]:
+    def straight(self, of: Program, points: np.ndarray, precision: int, *, with_gradient: bool) -> list[Balls | None]:
         """What the straight line says of the points with these numbers; None where it refuses."""
         call = of.straight(precision, with_gradient=with_gradient)
         columns = [self._column(name, points) for name in of.kinds]

@@ -199,21 +199,19 @@ class Evaluator:
 
     def _extreme(self, node: Node, known: Mapping[Node, Value]) -> list[Truth]:
         """Which entries are the greatest (least) of their row, along the direction."""
-        row, best = self._row(known[node.args[0]]), known[node.args[1]]
-        sides = [extended.compare(entry, best) for entry in row]
-        tied: list[Truth] = [side == 0 for side in sides]
-        if None in sides:
-            return [None] * self.classes
+        sign = 1 if node.args[1].op == "row_max" else -1
+        tied = _largest([extended.mul(fmpq(sign), entry) for entry in self._row(known[node.args[0]])])
         if tied.count(True) > 1 and node.args[0] in self.active:
             self.kinks += 1
             self.tied.update(j for j, one in enumerate(tied) if one)
-            furthest = functions.row_max if node.args[1].op == "row_max" else functions.row_min
             for level in (0, 1) if self.direction else ():
                 ways = self._row(self._tangent(node.args[0], level))
-                first = furthest([way for way, one in zip(ways, tied, strict=True) if one])
-                if extended.is_nan(first):
+                places = [j for j, one in enumerate(tied) if one]
+                first = _largest([extended.mul(fmpq(sign), ways[j]) for j in places])
+                if None in first:
                     return [None] * self.classes
-                tied = [one and extended.compare(way, first) == 0 for way, one in zip(ways, tied, strict=True)]
+                furthest = {j for j, one in zip(places, first, strict=True) if one}
+                tied = [j in furthest for j in range(self.classes)]
         return tied
 
     def _tangent(self, node: Node, level: int) -> Value:
@@ -226,17 +224,32 @@ class Evaluator:
     def _normal(self, row: Node) -> list[Number]:
         """The row over its norm where both are zero: the way in which it leaves zero."""
         self.kinks += row in self.active
-        for level in (0, 1) if self.direction else ():
+        if self.direction is None:
+            return [NAN] * self.classes
+        for level in (0, 1):
             way = self._row(self._tangent(row, level))
             length = functions.norm(way)
             if length != 0:
                 return [extended.div(entry, length) for entry in way]
-            if not length == 0:  # a ball that contains zero
-                break
-        else:
-            if self.direction:  # the row stays zero to first order, and zero is a subgradient of the norm
-                return [ZERO] * self.classes
-        return [NAN] * self.classes
+            if type(length) is not fmpq:  # a ball that contains zero
+                return [NAN] * self.classes
+        return [ZERO] * self.classes  # the row stays zero to first order, and zero is a subgradient of the norm
+
+
+def _largest(row: Sequence[Number]) -> list[Truth]:
+    """Which entries are the largest; undefined of nan, and where that is an infinity.
+
+    Entries are compared with each other, for a ball cannot be told from a copy of itself.
+    """
+    if any(map(extended.is_nan, row)):
+        return [None] * len(row)
+    best = 0
+    for j, entry in enumerate(row):
+        if j and extended.compare(entry, row[best]) == 1:
+            best = j
+    if extended.is_infinite(row[best]):
+        return [None] * len(row)
+    return [j == best or extended.compare(entry, row[best]) == 0 for j, entry in enumerate(row)]
 
 
 def _not(a: Truth) -> Truth:

@@ -48,8 +48,8 @@ def power(a: Number, b: Number) -> Number:
         if b.q == 2:
             root = sqrt(a)
             return root if b.p == 1 else _integer_power(root, int(b.p))
-    if type(a) is arb and b > 0 and _hides_zero(a):
-        return arb(0).union(arb(a.upper()) ** ball(b))
+    if type(a) is arb and _hides_zero(a):
+        return arb(0).union(arb(a.upper()) ** ball(b)) if b > 0 else arb("nan")
     side = sign(a)
     if side == -1:
         return NAN

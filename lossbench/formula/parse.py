@@ -20,6 +20,7 @@ from lossbench.formula.graph import ELEMENTARY, Graph, Kind, Node, is_row
 MAX_LENGTH = 20_000
 MAX_DEPTH = 200
 MAX_EXPONENT_DIGITS = 400
+MAX_BITS = 10_000  # of a number: else squares of squares, line after line, fill the memory
 
 _ENTRYWISE = {name: name for name in ELEMENTARY}
 _REDUCTIONS = {
@@ -125,7 +126,8 @@ class _Parser:
                 return self._number(node)
             case ast.Name(id=name):
                 if name not in self.known:
-                    raise self._error(node, f"unknown name {name!r}; expected one of: {', '.join(sorted(self.known))}")
+                    options = f"one of: {', '.join(sorted(self.known))}" if self.known else "a number"
+                    raise self._error(node, f"unknown name {name!r}; expected {options}")
                 return self.known[name]
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self.graph.neg(self._numeric(operand, depth))
@@ -171,7 +173,10 @@ class _Parser:
             if a.value == 0 and isinstance(b.value, Fraction) and b.value < 0:
                 raise self._error(node, "division by zero")
         make: Callable[[Node, Node], Node] = getattr(self.graph, op)
-        return make(a, b)
+        result = make(a, b)
+        if isinstance(result.value, Fraction) and max(map(int.bit_length, result.value.as_integer_ratio())) > MAX_BITS:
+            raise self._error(node, f"a number has more than {MAX_BITS} bits")
+        return result
 
     def _comparison(
         self, node: ast.expr, left: ast.expr, ops: list[ast.cmpop], comparators: list[ast.expr], depth: int

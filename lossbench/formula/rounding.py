@@ -37,9 +37,10 @@ def doubles(balls: Sequence[arb]) -> Doubles:
     low = np.array([float(rest) for rest in rests], dtype=np.float64)
     width = np.array([float(one.rad()) for one in balls], dtype=np.float64)
     # Not `rest != nearest`: that is certain inequality, and a radius below every double would be forgotten.
-    left = np.array([not rest == nearest for rest, nearest in zip(rests, low.tolist(), strict=True)], dtype=bool)
+    same = [rest == nearest for rest, nearest in zip(rests, low.tolist(), strict=True)]
+    left = ~np.array(same, dtype=bool)
     vanished = np.zeros_like(left)
-    for index in np.flatnonzero((high == 0) & left):
+    for index in np.flatnonzero((high == 0) & left).tolist():
         vanished[index] = abs(balls[index]) < _TINY
     with np.errstate(invalid="ignore", over="ignore"):
         bound = np.nextafter(width * (1 + 2.0**-50) + np.abs(low) * 2.0**-52, np.inf)

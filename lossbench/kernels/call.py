@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from lossbench.errors import LossbenchError
 
 BLOCK = 16384  # numbers in one sum; fewer are not worth a second thread
+_LABELS = np.dtype(np.int64)
+_THREADS = Lock()  # Numba's own threads end the process when two callers share them
 Out = np.ndarray | Mapping[str, np.ndarray] | None
 
 
@@ -57,7 +60,8 @@ class Kernel:
             given: Inputs of shape (n,) or (n, classes), and parameters.
 
         Raises:
-            LossbenchError: A name is unknown or missing, or a shape does not fit.
+            LossbenchError: A name is unknown or missing, a shape does not fit, something is no number or a label
+                no whole one, or `out` shares memory with something else.
         """
         arguments = self._arguments(given)
         first = self._first(arguments)
@@ -66,7 +70,7 @@ class Kernel:
         weight = self._array("sample_weight", sample_weight, self.dtype, 1) if weighted else self._none
         if weighted and len(weight) != rows:
             raise LossbenchError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
-        outputs = self._outputs(out, arguments, rows)
+        outputs = self._outputs(out, arguments, weight, rows)
         values = outputs.get("value", self._none)
         divisor = self._divisor(arguments, first) if self.reduction == "mean" else None
         tail: list[object] = [weight, weighted]
@@ -90,7 +94,8 @@ class Kernel:
         if len(first) <= length:
             return float(getattr(self.module, name)(*arguments))
         sums = np.empty(-(-len(first) // length))
-        getattr(self.module, f"{name}_blocks")(*arguments, length, sums)
+        with _THREADS:
+            getattr(self.module, f"{name}_blocks")(*arguments, length, sums)
         with np.errstate(all="ignore"):
             return float(sums.sum())
 
@@ -115,7 +120,7 @@ class Kernel:
         for name, kind in self.inputs.items():
             if name not in given:
                 raise LossbenchError(f"{self.name} needs {name!r}; expected every input: {', '.join(self.inputs)}")
-            dtype = np.dtype(np.int64) if kind == "label" else self.dtype
+            dtype = _LABELS if kind == "label" else self.dtype
             found.append(self._array(name, given[name], dtype, 2 if kind == "row" else 1))
         first = self._first(found)
         for (name, kind), array in zip(self.inputs.items(), found, strict=True):
@@ -125,26 +130,24 @@ class Kernel:
         for name, kind in self.parameters.items():
             value = given.get(name, self.defaults[name])
             if kind == "row":
-                row = np.asarray(value, self.dtype)
+                row = converted(name, value, self.dtype)
                 if row.shape not in ((), (first.shape[1],)):
                     fitting = f"() or {first.shape[1:]}, one per class"
                     raise LossbenchError(f"{name} has shape {row.shape}; expected {fitting}")
                 found.append(np.array(np.broadcast_to(row, first.shape[1:])))
             else:
-                found.append(int(cast(int, value)) if kind == "label" else self.dtype.type(value))
+                one = self._array(name, value, _LABELS if kind == "label" else self.dtype, 0)
+                found.append(int(one) if kind == "label" else one[()])
         return found
 
     def _array(self, name: str, value: object, dtype: np.dtype[Any], dimensions: int) -> np.ndarray:
-        if isinstance(value, np.ndarray) and value.dtype == dtype and value.flags.carray:
-            array = value
-        else:  # a read-only array would be another type to Numba, and be compiled for again
-            array = np.require(value, dtype, ["C", "A", "W"])
+        array = converted(name, value, dtype)
         if array.ndim != dimensions:
-            shape = "(n, classes)" if dimensions == 2 else "(n,)"
+            shape = ("(), one number", "(n,)", "(n, classes)")[dimensions]
             raise LossbenchError(f"{name} has shape {array.shape}; expected {shape}")
         return array
 
-    def _outputs(self, out: Out, arguments: list[Any], rows: int) -> dict[str, np.ndarray]:
+    def _outputs(self, out: Out, arguments: list[Any], weight: np.ndarray, rows: int) -> dict[str, np.ndarray]:
         """The arrays to be written, by name."""
         shapes = {"value": (rows,)} if self.reduction == "none" else {}
         inputs = dict(zip(self.inputs, arguments, strict=False))
@@ -156,13 +159,46 @@ class Kernel:
                 expected = ", ".join(large) or "none, for the value is one number"
                 raise LossbenchError(f"out is one array; expected a mapping of: {expected}")
             out = {large[0]: out}
-        given = out or {}
+        given = {} if out is None else out
+        if not isinstance(given, Mapping):
+            raise LossbenchError(f"out is a {type(given).__name__}; expected an array or a mapping of arrays")
         for name, array in given.items():
             if name not in shapes:
                 raise LossbenchError(f"out has {name!r}; expected: {', '.join(shapes) or 'nothing'}")
+            if not isinstance(array, np.ndarray):
+                raise LossbenchError(f"out {name!r} is a {type(array).__name__}; expected an array")
             if array.shape != shapes[name] or array.dtype != self.dtype or not array.flags.carray:
                 raise LossbenchError(
                     f"out {name!r} is {array.dtype} of shape {array.shape}; expected a writable C-contiguous "
                     f"array, {self.dtype} of shape {shapes[name]}"
                 )
+            others = {**inputs, "sample_weight": weight, **{one: given[one] for one in given if one != name}}
+            for other, taken in others.items():
+                if np.may_share_memory(array, taken):  # a row is read again after its first gradients are written
+                    raise LossbenchError(f"out {name!r} shares memory with {other!r}; expected an array of its own")
         return {name: given[name] if name in given else np.empty(shape, self.dtype) for name, shape in shapes.items()}
+
+
+def converted(name: str, value: object, dtype: np.dtype[Any]) -> np.ndarray:
+    """*value* as an array of *dtype* that Numba can take.
+
+    Raises:
+        LossbenchError: It is not made of real numbers, or of whole ones for a dtype of integers.
+    """
+    if isinstance(value, np.ndarray) and value.dtype == dtype and value.flags.carray and type(value) is np.ndarray:
+        return value
+    try:
+        given = np.asarray(value)
+        # bfloat16 is no number to NumPy itself, but it converts.
+        numeric = given.dtype.kind in "biuf" or given.dtype.name == "bfloat16"
+    except ValueError:  # rows of several lengths
+        numeric = False
+    if not numeric or isinstance(value, np.ma.MaskedArray):
+        found = getattr(value, "dtype", None) if type(value) is np.ndarray else type(value).__name__
+        raise LossbenchError(f"{name} is {found}; expected real numbers that convert to {dtype}")
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the dtype is infinite
+        # A read-only array would be another type to Numba, and be compiled for again.
+        array = np.require(given, dtype, ["C", "A", "W"])
+    if dtype.kind == "i" and not np.array_equal(array, given):
+        raise LossbenchError(f"{name} holds a number that is no {dtype}; expected whole numbers")
+    return array

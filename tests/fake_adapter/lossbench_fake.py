@@ -20,6 +20,7 @@ MODES = (
     "killed",
     "starved",
     "refuses",
+    "asserts",
     "begets",
     "closed",
     "missing",
@@ -44,6 +45,7 @@ def open(target):  # noqa: A001  the name that every adapter has
 class Fake:
     def __init__(self, mode):
         self.mode = mode
+        self.faulty = False
         self.helper = subprocess.Popen(["sleep", "600"]) if mode == "begets" else None
 
     def versions(self):
@@ -56,6 +58,9 @@ class Fake:
         return {}
 
     def prepare(self, problem):
+        self.faulty |= self.mode == "asserts" and problem.reduction == "sum"
+        if self.faulty:  # as CUDA: from the first fault on, every call of the process
+            raise RuntimeError("CUDA error: device-side assert triggered\nCompile with TORCH_USE_CUDA_DSA")
         if problem.reduction == "sum":
             misbehave(self.mode)
         residual = problem.arrays["y_pred"] - problem.arrays["y_true"]
