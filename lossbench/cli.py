@@ -185,7 +185,8 @@ def _finished(done: Any, as_json: bool) -> None:
     for target, why in silent.items():
         err.print(f"[yellow]{escape(target)} gave no answer[/yellow]: {escape(why)}", soft_wrap=True)
     for reason, count in unmeasured.items():
-        err.print(f"[yellow]{count} {'job' if count == 1 else 'jobs'} {reason}[/yellow]: the report says which and why", soft_wrap=True)
+        jobs = "job" if count == 1 else "jobs"
+        err.print(f"[yellow]{count} {jobs} {reason}[/yellow]: the report says which and why", soft_wrap=True)
     if as_json:
         _print_json({"run": str(done.path), "report": str(page), "refusals": refusals, "silent": silent})
     else:
