@@ -150,7 +150,7 @@ def test_spec_new_writes_a_spec_that_passes_check(invoke, tmp_path):
     [
         ("well", 0, ""),
         ("raises", 0, ""),  # the framework's own no is an answer
-        ("killed", 3, "1 jobs crashed: the report says which and why"),
+        ("killed", 3, "1 job crashed: the report says which and why"),
         ("missing", 3, "fake:missing:cpu gave no answer: not installed: No module named 'fakelib'; try: pip install"),
         ("closed", 3, "fake:closed:cpu gave no answer: unsupported: fake finds no such device here"),
     ],
