@@ -132,7 +132,3 @@ def minimum(a: Number, b: Number) -> Number:
 
 def absolute(a: Number) -> Number:
     return abs(a)
-
-
-def signum(a: Number) -> Number:
-    return NAN if is_nan(a) else fmpq(sign(a))
