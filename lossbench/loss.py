@@ -53,8 +53,14 @@ class Source(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Input(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`axes` name what a number or label is repeated along, beside the batch; a row is a real along "class".
+
+    Where any input has the axis "batch" the loss is one of a whole batch: those without it are shared by its entries.
+    """
+
     symbol: str
     kind: Literal["real", "row", "label"]
+    axes: list[str] | None = None
     domain: Domain = "real"
     grad: bool = False
     meaning: str = ""
@@ -78,6 +84,13 @@ class FormulaText(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gradient: dict[str, str] = {}
 
 
+class Sizes(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the named axes are, where runs draw them."""
+
+    accuracy: list[dict[str, int]] = []
+    timing: list[dict[str, int]] = []
+
+
 class Properties(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is claimed of the loss, over its domain, at unit sample weight; each claim is tested."""
 
@@ -97,6 +110,28 @@ class Call(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     form: Literal["native", "composed"]
     weighted: str | None = None
     requires: str | None = None
+    note: str = ""
+
+
+class Callable(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A public function or class of a framework that is this loss, and how its users call it.
+
+    Attributes:
+        name: Its public name, `torch.nn.functional.huber_loss`.
+        call: With what it needs and nothing more, `F.huber_loss(y_pred, y_true)`; names as in a framework's `call`.
+        gives: What comes out of it: one number per element or row, the mean over the last axis, or over everything.
+        parameters: Each parameter of the loss that it can set, as an expression over its arguments, `1 - alpha`.
+        defaults: What its arguments are where they are left out; all those that `parameters` and `when` name.
+        when: The condition on its arguments under which it is this loss; always where there is none.
+    """
+
+    name: str
+    framework: Framework
+    call: str
+    gives: Literal["none", "last axis mean", "last axis sum", "mean", "batch mean", "sum"]
+    parameters: dict[str, str] = {}
+    defaults: dict[str, bool | int | float | str] = {}
+    when: str = ""
     note: str = ""
 
 
@@ -160,7 +195,9 @@ class Text(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     aliases: list[str] = []
     related: list[str] = []
     parameters: dict[str, Parameter] = {}
+    sizes: Sizes = Sizes()
     properties: Properties = Properties()
+    callables: list[Callable] = []
     divergences: list[Divergence] = []
     edges: list[Edge] = []
     references: list[Reference] = []
