@@ -16,7 +16,9 @@ from lossbench.formula.graph import topological
 from lossbench.formula.parse import parse
 from lossbench.lines import line_of, shown
 
-Family = Literal["regression", "binary", "multiclass", "divergence", "embedding", "ranking", "segmentation", "sequence"]
+Family = Literal[
+    "regression", "binary", "multiclass", "divergence", "embedding", "ranking", "segmentation", "sequence", "metric"
+]
 Domain = Literal[
     "real",  # any number
     "positive",
@@ -192,6 +194,7 @@ class Text(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inputs: dict[str, Input]
     formula_text: FormulaText = msgspec.field(name="formula")
     frameworks: dict[Framework, Call]
+    absent: dict[Framework, str] = {}  # why a framework has neither a call nor a recipe
     aliases: list[str] = []
     related: list[str] = []
     parameters: dict[str, Parameter] = {}
