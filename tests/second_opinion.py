@@ -6,7 +6,7 @@ Nothing of lossbench is used, so that an error in its parser, graphs, derivative
 import ast
 import operator
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 
 import mpmath
 from mpmath import mp, mpf
@@ -49,7 +49,7 @@ class Undefined(ArithmeticError):
 def evaluate(text, at):
     """The value of a formula: `at` gives numbers as mpf, rows as lists, labels as int."""
     names = dict(at)
-    body = ast.parse(text.strip("\n")).body
+    body = _statements(text.strip("\n"))
     with mp.workdps(max(mp.dps, DIGITS)):
         try:
             for statement in body[:-1]:
@@ -60,6 +60,16 @@ def evaluate(text, at):
     if isinstance(value, mpmath.mpc) or not mpmath.isfinite(value):
         raise Undefined
     return value
+
+
+@cache
+def _statements(text):
+    """The lines of a formula, with its decimals as they are written: Python rounds them."""
+    body = ast.parse(text).body
+    for node in (node for statement in body for node in ast.walk(statement)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, float):
+            node.value = Fraction(ast.get_source_segment(text, node))
+    return body
 
 
 def derivative(text, at, name, entry=None, side=0):
@@ -103,7 +113,9 @@ def _each(function, *values):
 def _read(node, names):
     match node:
         case ast.Constant(value=value):
-            return number(repr(value))
+            return number(value if isinstance(value, Fraction) else repr(value))
+        case ast.Name(id="pi"):
+            return +mp.pi
         case ast.Name(id=name):
             return names[name]
         case ast.UnaryOp(op=op, operand=operand):
@@ -162,6 +174,8 @@ def _call(name, args):
         return _extreme(name, row)
     if name == "norm":
         return mpmath.sqrt(mpmath.fsum(entry**2 for entry in row))
+    if name == "sparsemax":
+        return _projected(row)
     greatest = _extreme("max", row)
     total = mpmath.fsum(_exp(entry - greatest) for entry in row)
     logarithm = greatest + mpmath.log(total)
@@ -169,6 +183,16 @@ def _call(name, args):
         return logarithm
     logs = [entry - logarithm for entry in row]
     return {"log_softmax": logs, "softmax": [_exp(entry) for entry in logs]}[name]
+
+
+def _projected(row):
+    """The nearest point of the simplex: the only one that is a shifted row without what is not positive."""
+    for count in range(1, len(row) + 1):
+        threshold = (mpmath.fsum(sorted(row, reverse=True)[:count]) - 1) / count
+        found = [max(entry - threshold, mpf(0)) for entry in row]
+        if abs(mpmath.fsum(found) - 1) < _CLOSE:
+            return found
+    raise Undefined
 
 
 def _compared(relation, a, b):

@@ -5,7 +5,8 @@ import pytest
 from lossbench.errors import SpecError
 from lossbench.formula import gradient
 from lossbench.formula.derivative import directional
-from lossbench.formula.graph import Graph, Kind
+from lossbench.formula.graph import Graph, Kind, Variable
+from lossbench.formula.node import variable_of
 from lossbench.formula.parse import parse
 
 NAMES: dict[str, Kind] = {"x": "real", "y": "real", "p": "row", "q": "row", "j": "label"}
@@ -41,6 +42,50 @@ def derivative(text: str, by: str) -> str:
 )
 def test_derivative_of(text, by, expected):
     assert derivative(text, by) == expected
+
+
+AXES = {
+    "x": Variable("number", ("batch", "feature")),
+    "w": Variable("number", ("class", "feature")),
+    "s": Variable("number", ("batch",)),
+    "y": Variable("label", ("batch",)),
+    "k": Variable("label", ("class",)),
+    "a": "real",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "by", "expected"),
+    [
+        ('sum(x, "feature")', "x", "1"),
+        ('sum(x*w, "feature")', "x", "row_sum(w)"),
+        ('sum(x*w, "feature")', "w", "row_sum(x, 'batch')"),
+        ("x*a", "a", "row_sum(row_sum(x, 'batch'), 'feature')"),
+        ("x + s", "s", "size('feature')"),
+        ("a + 0*s + s", "a", "size('batch')"),
+        ('s*other(s, "batch")', "s", "add(row_sum(s, 'batch'), row_sum(other(s, 'batch'), 'other batch'))"),
+        ('sum(s*other(x, "batch"), "batch")', "x", "row_sum(s, 'batch')"),
+        ('pick(w, y, "class")', "w", "row_sum(onehot(y), 'batch')"),
+        ('pick(sum(w, "feature"), k, "class")', "w", "row_sum(onehot(other(k, 'class')), 'other class')"),
+        ("where(a > 0, s, 0)", "s", "where(lt(0, a), 1, 0)"),
+    ],
+)
+def test_derivative_along_axes_is_summed_where_they_were_repeated(text, by, expected):
+    graph = Graph()
+    found = gradient(graph, parse(text, AXES, graph), [by])[by]
+
+    assert repr(found) == expected
+    assert {*found.axes} <= {*variable_of(AXES[by]).axes}
+
+
+def test_entries_of_pairs_that_labels_along_both_name_have_no_derivative_here():
+    graph = Graph()
+    root = parse('sum(w, "feature")[k]*other(sum(w, "feature"), "class")', AXES, graph)
+
+    assert set(gradient(graph, root, ["w"])["w"].axes) <= {"class", "feature"}
+    root = parse('pick(sum(w, "feature")*other(sum(w, "feature"), "class"), k, "class")', AXES, graph)
+    with pytest.raises(SpecError, match='entries along "class" and "other class" are picked'):
+        gradient(graph, root, ["w"])
 
 
 def test_a_branch_not_taken_meets_no_infinity_in_its_derivative():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossbench.errors import SpecError
-from lossbench.formula.graph import Graph, Kind, Node
+from lossbench.formula.graph import Graph, Kind, Node, Variable
 from lossbench.formula.parse import FUNCTIONS, parse
 
 NAMES: dict[str, Kind] = {"x": "real", "y": "real", "p": "row", "q": "row", "j": "label", "delta": "real"}
@@ -61,6 +61,44 @@ def test_equal_terms_are_one_node():
 )
 def test_kind_of_a_graph(text, kind):
     assert graph_of(text).kind == kind
+
+
+AXES = {"x": Variable("number", ("batch", "feature")), "w": Variable("number", ("class", "feature")), "s": "real"}
+AXES |= {"y": Variable("label", ("batch",)), "t": Variable("number", ("time", "class"))}
+AXES |= {"l": Variable("label", ("position",)), "n": "label"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "axes"),
+    [
+        ('sum(x, "batch")', "row_sum(x, 'batch')", ("feature",)),
+        ('sum(w, "class")', "row_sum(w)", ("feature",)),
+        ("x*w", "mul(x, w)", ("batch", "feature", "class")),
+        ('x - other(x, "batch")', "sub(x, other(x, 'batch'))", ("batch", "feature", "other batch")),
+        ('other(other(x, "batch"), "other batch")', "x", ("batch", "feature")),
+        ('pick(w, y, "class")', "pick(w, y)", ("feature", "batch")),
+        ('pick(x, y - 1, "feature")', "pick(x, sub(y, 1), 'feature')", ("batch",)),
+        ("onehot(y)", "onehot(y)", ("batch", "class")),
+        ('onehot(y, "feature")', "onehot(y, 'feature')", ("batch", "feature")),
+        ('index("batch") < y', "lt(index('batch'), y)", ("batch",)),
+        ('mean(x, "batch")', "div(row_sum(x, 'batch'), size('batch'))", ("feature",)),
+        ('size(other(x, "batch"), "other batch")', "size('batch')", ()),
+        ('sparsemax(w, "class")', "where(support(w, threshold(w)), sub(w, threshold(w)), 0)", ("class", "feature")),
+        ("ctc(t, l, n, 2, 0)", "ctc(t, l, n, 2, 0)", ()),
+        ("2 - y", "sub(2, y)", ("batch",)),
+    ],
+)
+def test_text_with_axes_becomes_this_graph(text, expected, axes):
+    node = parse(text, AXES, Graph())
+
+    assert repr(node) == expected
+    assert set(node.axes) == set(axes)
+
+
+def test_a_value_along_other_axes_is_a_table():
+    kinds = [parse(text, AXES, Graph()).kind for text in ("x", "y", "x > 0", 'sum(w, "feature")')]
+
+    assert kinds == ["table", "labels", "masks", "row"]
 
 
 @pytest.mark.parametrize("scale", ["1*x", "x/1", "x**1", "x + 0", "x - 0", "0 + x", "--x", "where(y > 0, x, x)"])
@@ -164,11 +202,13 @@ REFUSED = [
     "p[j, j]",
     "x[j]",
     "y_pred[0]",
-    "j + 1",
     "j * x",
+    "j + x",
+    "j + 0.5",
+    "j / 2",
     "exp(j)",
     "-j",
-    "j < 3",
+    "j < p",
     "j == p",
     "x ** p",
     "x ** 2000",
@@ -225,7 +265,7 @@ def test_error_names_the_line_within_the_file():
 
 
 def test_error_says_what_is_known():
-    with pytest.raises(SpecError, match=r"unknown function 'relu'; expected one of: abs, clip, cosh, exp"):
+    with pytest.raises(SpecError, match=r"unknown function 'relu'; expected one of: abs, clip, cosh, ctc, exp"):
         graph_of("relu(x)")
 
 

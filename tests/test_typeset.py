@@ -1,6 +1,7 @@
 """Formulas as LaTeX and MathML: in the author's order, with the spec's symbols, for every loss."""
 
 import re
+from types import SimpleNamespace
 from xml.etree.ElementTree import fromstring
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from lossbench import spec
 from lossbench.formula import typeset
 from lossbench.formula.mathml import mathml_of
-from lossbench.loss import FormulaText, Input, Parameter
+from lossbench.formula.node import Variable, variable_of
+from lossbench.loss import FormulaText, Input, Parameter, axes_of
 
 SYMBOLS = {"x": "x", "y": "y", "p": r"\hat{y}", "q": "q_{t}", "k": "k", "b": r"\beta", "w": "w"}
 INPUTS = {"x": "real", "y": "real", "p": "row", "q": "row", "k": "label"}
@@ -25,6 +27,9 @@ class Written:
             name: Parameter(symbol=SYMBOLS[name], default="1", meaning="", kind=kind)
             for name, kind in PARAMETERS.items()
         }
+        self.formula = SimpleNamespace(
+            variables={name: variable_of(kind) for name, kind in {**INPUTS, **PARAMETERS}.items()}
+        )
 
 
 def right(definition):
@@ -168,3 +173,37 @@ def test_markup_in_a_symbol_stays_text():
 
 def test_latex_that_cannot_be_read_is_shown_as_text():
     assert "".join(fromstring(mathml_of(r"\begin{cases} x")).itertext()).strip()
+
+
+@pytest.mark.parametrize(
+    ("definition", "expected"),
+    [
+        ('sum(sum(e*other(e, "batch"), "feature"), "other batch")', r"\sum_{k} \sum_{d} e_{i,d}\,e_{k,d}"),
+        (
+            'logsumexp(norm(e - other(e, "batch"), "feature"), "other batch")',
+            r"\log \sum_{k} e^{\left\lVert e_{i} - e_{k} \right\rVert_{2}}",
+        ),
+        (
+            'sum(where(c != other(c, "batch"), 1, 0), "other batch")/size(e, "batch")',
+            r"\frac{\sum_{k} \begin{cases} 1 & \text{if } c_{i} \ne c_{k} \\ 0 & \text{otherwise} \end{cases}}{N}",
+        ),
+        (
+            'sum(where(index("batch") == other(index("batch"), "batch"), 0, 1), "other batch")',
+            r"\sum_{k} \begin{cases} 0 & \text{if } i = k \\ 1 & \text{otherwise} \end{cases}",
+        ),
+        (
+            '-pick(log_softmax(sum(e*v, "feature"), "class"), c, "class")',
+            r"-\log \operatorname{softmax}\left(\sum_{d} e_{i,d}\,v_{d}\right)_{c_{i}}",
+        ),
+        ('mean(mean(e, "feature"), "batch")', r"\frac{1}{N} \sum_{i} \frac{1}{D} \sum_{d} e_{i,d}"),
+    ],
+)
+def test_entries_along_axes_carry_an_index_for_each(definition, expected):
+    written = Written(definition)
+    axes = {"e": ["batch", "feature"], "v": ["class", "feature"]}
+    written.inputs = {name: Input(symbol=name, kind="real", axes=along) for name, along in axes.items()}
+    written.inputs["c"] = Input(symbol="c", kind="label", axes=["batch"])
+    written.parameters = {}
+    written.formula.variables = {name: Variable("number", tuple(axes_of(one))) for name, one in written.inputs.items()}
+
+    assert typeset.equations(written)[-1][1] == expected

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from lossbench.formula.derivative import gradient
-from lossbench.formula.graph import Graph, Kind, Node
+from lossbench.formula.graph import Graph, Kind, Node, Variable
+from lossbench.formula.node import CLASS, Axes, topological, union, variable_of
 
-__all__ = ["Formula", "Graph", "Kind", "Node", "gradient"]
+__all__ = ["Formula", "Graph", "Kind", "Node", "Variable", "gradient"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,16 +18,18 @@ class Formula:
     """The graphs of one loss.
 
     Attributes:
-        names: Every input and parameter, and its kind.
+        names: Every input and parameter, and its kind, or its type and axes.
         differentiated: The inputs by which gradients are taken.
-        definition: The loss of one element or row.
-        divisor: What one element or row adds to the divisor of the mean.
-        gradients: The derivative of `definition` by each differentiated input.
+        definition: The loss of one point, which is an element, a row, or what has the inputs' axes; of a whole batch
+            where "batch" is one of them, then it may have this axis.
+        divisor: What one point adds to the divisor of the mean; along "batch" what each entry does.
+        gradients: The derivative of the sum of `definition` by each differentiated input; its axes are some of the
+            input's, in any order.
         kernel, kernel_gradients: The forms for floating point; the same nodes as above where a spec gives none.
     """
 
     graph: Graph
-    names: Mapping[str, Kind]
+    names: Mapping[str, Kind | Variable]
     differentiated: tuple[str, ...]
     definition: Node
     divisor: Node
@@ -37,3 +41,25 @@ class Formula:
     def has_rows(self) -> bool:
         """Whether the loss is of a row of classes, not of an element."""
         return any(kind == "row" for kind in self.names.values())
+
+    @property
+    def variables(self) -> dict[str, Variable]:
+        """The type and axes of every input and parameter."""
+        return {name: variable_of(given) for name, given in self.names.items()}
+
+    @property
+    def axes(self) -> Axes:
+        """Every axis of the inputs and parameters, in the order in which they first appear."""
+        return union(*(variable.axes for variable in self.variables.values()))
+
+    @property
+    def batchwise(self) -> bool:
+        """Whether its one point is a whole batch."""
+        return "batch" in self.axes
+
+    @cached_property
+    def has_tables(self) -> bool:
+        """Whether it is of more than elements and rows: other axes, pairs of classes, labels along an axis."""
+        every = [(node.type, node.axes) for node in topological(self.definition, self.divisor)]
+        every += [(variable.type, variable.axes) for variable in self.variables.values()]
+        return any(axes not in ((), CLASS) or (axes and type_ == "label") for type_, axes in every)

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from lossbench.errors import SpecError
-from lossbench.formula.graph import Graph, Node, is_row, topological
+from lossbench.formula.graph import Graph, Node, topological
+from lossbench.formula.node import other_of, quoted, union
 
 
 def gradient(graph: Graph, root: Node, names: Iterable[str]) -> dict[str, Node]:
-    """The derivative of *root* by each of the named variables, each of the kind of its variable.
+    """The derivative of the sum of *root* by each of the named variables, along axes that its variable has.
 
     Raises:
         SpecError: An exponent depends on one of the variables.
     """
     names = tuple(names)
-    if root.op == "where" and root.args[0].kind == "bool":
+    if root.op == "where" and not root.args[0].axes:
         # Branch by branch: an ignored row must not meet its own NaN as 0*NaN further down.
         condition, *branches = root.args
         yes, no = (gradient(graph, branch, names) for branch in branches)
@@ -33,14 +34,20 @@ def gradient(graph: Graph, root: Node, names: Iterable[str]) -> dict[str, Node]:
             if arg not in active:
                 continue
             term = _pulled_back(graph, node, position, adjoint[node])
-            if is_row(term) and not is_row(arg):
-                term = graph.reduce("row_sum", term)
-            elif not is_row(term) and is_row(node) and not is_row(arg):
-                term = graph.mul(graph.size(), term)  # simplified to one number, but it stood for every class
+            term = _summed(graph, term, node, arg)
             adjoint[arg] = graph.add(adjoint[arg], term) if arg in adjoint else term
     variables = {node.value: node for node in order if node.op == "variable"}
     zero = graph.number(0)
     return {name: adjoint.get(variables[name], zero) if name in variables else zero for name in names}
+
+
+def _summed(graph: Graph, term: Node, node: Node, arg: Node) -> Node:
+    """What comes back from *node*, summed over the axes along which *arg* was repeated."""
+    repeated = () if node.op == "other" else node.axes  # even where the term is simplified to one number
+    for axis in union(term.axes, repeated):
+        if axis not in arg.axes:
+            term = graph.reduce("row_sum", term, axis)
+    return term
 
 
 def directional(graph: Graph, roots: Iterable[Node], tangents: Mapping[str, Node]) -> dict[Node, Node]:
@@ -69,7 +76,7 @@ def _depending(order: Iterable[Node], names: Iterable[str]) -> set[Node]:
     names = set(names)
     active: set[Node] = set()
     for node in order:
-        if node.kind in ("bool", "mask", "label"):
+        if node.type != "number":
             continue
         if (node.op == "variable" and node.value in names) or any(arg in active for arg in node.args):
             active.add(node)
@@ -81,24 +88,42 @@ def _pulled_back(graph: Graph, node: Node, position: int, adjoint: Node) -> Node
         case "row_sum":
             return adjoint
         case "pick":
-            return graph.mul(adjoint, graph.onehot(node.args[1]))
+            return _scattered(graph, adjoint, node.args[1], str(node.value))
+        case "other":
+            return graph.other(adjoint, other_of(str(node.value)))
         case "where":
             return _chosen(graph, node, position, adjoint)
     return _scaled(graph, node, position, adjoint)
 
 
+def _scattered(graph: Graph, adjoint: Node, label: Node, axis: str) -> Node:
+    """*adjoint*, which stands beside each label, at the entries along *axis* that the labels name."""
+    if axis not in label.axes:
+        return graph.mul(adjoint, graph.onehot(label, axis))
+    aside = other_of(axis)
+    if aside in union(adjoint.axes, label.axes):
+        raise SpecError(f"entries along {quoted((axis, aside), 'and')} are picked; expected one of these axes")
+    label = graph.other(label, axis)
+    return graph.reduce("row_sum", graph.mul(graph.other(adjoint, axis), graph.onehot(label, axis)), aside)
+
+
 def _pushed_forward(graph: Graph, node: Node, position: int, tangent: Node) -> Node:
+    axis = node.value
     match node.op:
         case "row_sum":
-            return graph.reduce("row_sum", tangent)
+            return tangent if axis is None else graph.reduce("row_sum", tangent, str(axis))
         case "pick":
-            if is_row(tangent):
-                return graph.pick(tangent, node.args[1])
-            return graph.mul(tangent, graph.reduce("row_sum", graph.onehot(node.args[1])))
+            if axis in tangent.axes:
+                return graph.pick(tangent, node.args[1], str(axis))
+            there = graph.onehot(node.args[1], str(axis))
+            return graph.mul(tangent, graph.reduce("row_sum", there, str(axis)))
+        case "other":
+            return graph.other(tangent, str(axis))
         case "where":
             return _chosen(graph, node, position, tangent)
-        case "row_max" | "row_min" | "logsumexp" | "norm":
-            return graph.reduce("row_sum", _scaled(graph, node, position, tangent))
+        case "row_max" | "row_min" | "logsumexp" | "norm" | "threshold":
+            slope = _scaled(graph, node, position, tangent)
+            return slope if axis is None else graph.reduce("row_sum", slope, str(axis))
     return _scaled(graph, node, position, tangent)
 
 
@@ -138,15 +163,31 @@ def _scaled(graph: Graph, node: Node, position: int, factor: Node) -> Node:
         case "xlogy", 1:  # xlogy(0, y) is 0 for every y
             slope = graph.div(graph.mul(factor, args[0]), args[1])
             return graph.where(graph.compare("eq", args[0], graph.number(0)), graph.number(0), slope)
-        case (("row_max" | "row_min"), 0):  # a tie is shared evenly
-            tied = graph.compare("eq", args[0], node)
-            one = graph.where(tied, graph.number(1), graph.number(0))
-            return graph.where(tied, graph.div(factor, graph.reduce("row_sum", one)), graph.number(0))
-        case "logsumexp", 0:
-            return graph.mul(factor, graph.unary("exp", graph.sub(args[0], node)))
-        case "norm", 0:
-            return graph.mul(factor, graph.div(args[0], node))
+        case (("row_max" | "row_min"), _):  # a tie is shared evenly
+            return _shared(graph, node, position, "eq", factor)
+        case "threshold", _:
+            return _shared(graph, node, position, "support", factor)
+        case "logsumexp", _:
+            return graph.mul(factor, graph.unary("exp", graph.sub(args[position], node)))
+        case "norm", _:
+            return graph.mul(factor, graph.div(args[position], node))
+        case "ctc", 0:
+            return graph.neg(graph.mul(factor, graph.sequence("ctc_occupancy", *args)))
+        case "ctc_occupancy", _:
+            raise SpecError("the occupancy of a sequence has no derivative here")
     return _SLOPES[node.op](graph, node, factor)
+
+
+def _shared(graph: Graph, node: Node, position: int, relation: str, factor: Node) -> Node:
+    """*factor* over the number of those entries of a row that have a relation to what it is reduced to."""
+    zero, one = graph.number(0), graph.number(1)
+    having = [graph.compare(relation, arg, node) for arg in node.args]
+    counted = [graph.where(each, one, zero) for each in having]
+    if node.value is None:
+        count = graph.over("row_sum", counted)
+    else:
+        count = graph.reduce("row_sum", counted[0], str(node.value))
+    return graph.where(having[position], graph.div(factor, count), zero)
 
 
 def _where_first(graph: Graph, first: Node, chosen: bool, factor: Node) -> Node:

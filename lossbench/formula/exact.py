@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
-from flint import fmpq
+from flint import arb, fmpq
 
-from lossbench.formula import extended, functions
+from lossbench.formula import extended, functions, rows
 from lossbench.formula.extended import NAN, ONE, ZERO, Number
 from lossbench.formula.graph import Node, is_row, number_of
-
-Truth: TypeAlias = bool | None  # None: undefined
-Value: TypeAlias = Any  # Number | int (a label) | Truth | list[Number] | list[Truth]
+from lossbench.formula.ties import Ties, Truth, Value, entries
 
 _REAL: dict[str, Callable[..., Number]] = {
     "add": extended.add,
@@ -41,11 +38,12 @@ _REAL: dict[str, Callable[..., Number]] = {
     "sigmoid": functions.sigmoid,
 }
 _ROWS: dict[str, Callable[[Sequence[Number]], Number]] = {
-    "row_sum": functions.row_sum,
-    "row_max": functions.row_max,
-    "row_min": functions.row_min,
-    "logsumexp": functions.logsumexp,
-    "norm": functions.norm,
+    "row_sum": rows.sum_of,
+    "row_max": rows.greatest,
+    "row_min": rows.least,
+    "logsumexp": rows.logsumexp,
+    "norm": rows.norm,
+    "threshold": rows.threshold,
 }
 
 
@@ -67,18 +65,23 @@ class Evaluator:
         classes: The length of rows.
         active: The nodes that depend on an input by which gradients are taken.
         direction: Decides ties of active nodes; without it equal is equal.
-        kinks: How many ties of active nodes were met.
-        tied: The entries of rows at which they were.
+        ties: Those of active nodes that were met.
     """
 
     at: Mapping[str, Value]
     classes: int
     active: frozenset[Node]
     direction: Direction | None = None
-    kinks: int = 0
-    tied: set[int] = field(default_factory=set)
     known: dict[Node, Value] = field(default_factory=dict)
     _moved: tuple[dict[Node, Value], ...] = field(default_factory=lambda: ({}, {}))
+
+    def __post_init__(self) -> None:
+        self.ties = Ties(self.active, self.classes, self._tangent if self.direction else None)
+
+    @property
+    def kinks(self) -> int:
+        """How many ties of active nodes were met."""
+        return self.ties.count
 
     def value(self, root: Node) -> Value:
         """The value of *root*.
@@ -119,6 +122,8 @@ class Evaluator:
                 value = number_of(node)
                 assert value is not None
                 return fmpq(value.numerator, value.denominator)
+            case "pi":
+                return arb.pi()
             case "variable":
                 return at[str(node.value)]
             case "size":
@@ -126,27 +131,32 @@ class Evaluator:
             case "where":
                 return self._where(node, known)
             case "pick":
-                label = known[args[1]]
+                label = int(known[args[1]])
                 row = self._row(known[args[0]])
                 return row[label] if 0 <= label < self.classes else ZERO
             case "onehot":
                 return [ONE if j == known[args[0]] else ZERO for j in range(self.classes)]
             case "and" | "or" | "not":
                 return self._entrywise(node, _LOGIC[op], known)
-            case "lt" | "le" | "eq" | "ne" | "sign":
+            case "lt" | "le" | "eq" | "ne" | "support" | "sign":
                 return self._decided(node, known)
             case "sub" if number_of(args[0]) == 1 and args[1].op == "exp":  # the same, and its sign is certain
                 return self._map(functions.minus_expm1, known[args[1].args[0]])
-            case "sub" if args[1].op == "logsumexp" and args[1].args[0] is args[0]:
-                return functions.log_softmax(self._row(known[args[0]]), known[args[1]])
-            case "div" if args[1].op == "norm" and args[1].args[0] is args[0] and known[args[1]] == 0:
-                return self._normal(args[0])
+            case "sub" if args[1].op == "logsumexp" and args[0] in args[1].args:
+                logs = rows.log_softmax(entries(args[1], known, self.classes), known[args[1]])
+                return self._entry(args[1], args[0], logs)
+            case "div" if args[1].op == "norm" and args[0] in args[1].args and known[args[1]] == 0:
+                return self._entry(args[1], args[0], self.ties.normal(args[1]))
         if op in _ROWS:
-            return _ROWS[op](self._row(known[args[0]]))
+            return _ROWS[op](entries(node, known, self.classes))
         return self._entrywise(node, _REAL[op], known)
 
     def _row(self, value: Value) -> list[Number]:
         return value if isinstance(value, list) else [value] * self.classes
+
+    def _entry(self, reduction: Node, of: Node, row: list[Value]) -> Value:
+        """That of *row* which belongs to the argument *of* of a reduction of several numbers; of a row all."""
+        return row[reduction.args.index(of)] if reduction.value is None else row
 
     def _entrywise(self, node: Node, function: Callable[..., Value], known: Mapping[Node, Value]) -> Value:
         values = [known[arg] for arg in node.args]
@@ -170,49 +180,20 @@ class Evaluator:
         if node in self.known:  # asked while following a direction: the branches are those of the point itself
             return self.known[node]
         args = node.args
-        if any(arg.kind == "label" for arg in args):
-            same = known[args[0]] == known[args[1]]
-            return same if node.op == "eq" else not same
-        if node.op == "eq" and args[1].op in ("row_max", "row_min") and args[1].args[0] is args[0]:
-            return self._extreme(node, known)
+        if any(arg.type == "label" for arg in args):
+            a, b = (fmpq(one) if isinstance(one, int) else one for one in (known[arg] for arg in args))
+            return _RELATIONS[node.op](extended.compare(a, b))
+        if node.op == "support":
+            return self._entry(args[1], args[0], self.ties.supported(args[1], known))
+        if node.op == "eq" and args[1].op in ("row_max", "row_min") and args[0] in args[1].args:
+            return self._entry(args[1], args[0], self.ties.extreme(args[1], known))
         left, right = known[args[0]], known[args[1]] if len(args) == 2 else ZERO
         active = any(arg in self.active for arg in args)
         relation = _RELATIONS[node.op]
         if not is_row(node):
-            return relation(self._side(node, left, right, active, None))
+            return relation(self.ties.side(node, left, right, active, None))
         pairs = enumerate(zip(self._row(left), self._row(right), strict=True))
-        return [relation(self._side(node, a, b, active, j)) for j, (a, b) in pairs]
-
-    def _side(self, node: Node, left: Value, right: Value, active: bool, entry: int | None) -> int | None:
-        side = extended.compare(left, right)
-        if side == 0 and active:
-            self.kinks += 1
-            self.tied.update(() if entry is None else (entry,))
-            if self.direction:
-                for level in (0, 1):
-                    ways = [self._tangent(arg, level) for arg in node.args]
-                    at = [way[entry or 0] if isinstance(way, list) else way for way in ways] + [ZERO]
-                    side = extended.compare(*at[:2])
-                    if side != 0:
-                        break
-        return side
-
-    def _extreme(self, node: Node, known: Mapping[Node, Value]) -> list[Truth]:
-        """Which entries are the greatest (least) of their row, along the direction."""
-        sign = 1 if node.args[1].op == "row_max" else -1
-        tied = _largest([extended.mul(fmpq(sign), entry) for entry in self._row(known[node.args[0]])])
-        if tied.count(True) > 1 and node.args[0] in self.active:
-            self.kinks += 1
-            self.tied.update(j for j, one in enumerate(tied) if one)
-            for level in (0, 1) if self.direction else ():
-                ways = self._row(self._tangent(node.args[0], level))
-                places = [j for j, one in enumerate(tied) if one]
-                first = _largest([extended.mul(fmpq(sign), ways[j]) for j in places])
-                if None in first:
-                    return [None] * self.classes
-                furthest = {j for j, one in zip(places, first, strict=True) if one}
-                tied = [j in furthest for j in range(self.classes)]
-        return tied
+        return [relation(self.ties.side(node, a, b, active, j)) for j, (a, b) in pairs]
 
     def _tangent(self, node: Node, level: int) -> Value:
         """How fast *node* grows along the first or the second part of the direction."""
@@ -220,36 +201,6 @@ class Evaluator:
         ways = (self.direction.first, self.direction.second)[level]
         moved = self.direction.tangents.get(node)
         return ZERO if moved is None else self._value(moved, self._moved[level], {**self.at, **ways})
-
-    def _normal(self, row: Node) -> list[Number]:
-        """The row over its norm where both are zero: the way in which it leaves zero."""
-        self.kinks += row in self.active
-        if self.direction is None:
-            return [NAN] * self.classes
-        for level in (0, 1):
-            way = self._row(self._tangent(row, level))
-            length = functions.norm(way)
-            if length != 0:
-                return [extended.div(entry, length) for entry in way]
-            if type(length) is not fmpq:  # a ball that contains zero
-                return [NAN] * self.classes
-        return [ZERO] * self.classes  # the row stays zero to first order, and zero is a subgradient of the norm
-
-
-def _largest(row: Sequence[Number]) -> list[Truth]:
-    """Which entries are the largest; undefined of nan, and where that is an infinity.
-
-    Entries are compared with each other, for a ball cannot be told from a copy of itself.
-    """
-    if any(map(extended.is_nan, row)):
-        return [None] * len(row)
-    best = 0
-    for j, entry in enumerate(row):
-        if j and extended.compare(entry, row[best]) == 1:
-            best = j
-    if extended.is_infinite(row[best]):
-        return [None] * len(row)
-    return [j == best or extended.compare(entry, row[best]) == 0 for j, entry in enumerate(row)]
 
 
 def _not(a: Truth) -> Truth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 from lossbench.formula.graph import ELEMENTARY, Node, number_of
 
 EXPENSIVE = {*ELEMENTARY} - {"abs", "sign", "sqrt"} | {"xlogy", "power_slope", "pow", "exp_difference"}
+PI = Fraction(math.pi)  # every dtype's nearest number to it is also that to pi
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 _INFIX |= {"and": "and", "or": "or"}
 _CALLS = {name: name for name in ELEMENTARY} | {"max": "maximum", "min": "minimum"}
@@ -43,7 +45,7 @@ def expression(node: Node, args: Sequence[str], index: str | None, constants: Co
     """*node* over the names *args*, at the class *index*."""
     op = node.op
     if op in _INFIX:
-        if any(arg.kind == "label" for arg in node.args):
+        if any(arg.type == "label" for arg in node.args):
             args = [_label(arg, name) for arg, name in zip(node.args, args, strict=True)]
         return f"{args[0]} {_INFIX[op]} {args[1]}"
     match op:
@@ -77,6 +79,8 @@ def _power(n: Fraction | None, base: str, exponent: str, constants: Constants) -
 
 def _label(node: Node, name: str) -> str:
     """A number beside a label is an index, and no float."""
+    if node.op == "size":
+        return f"int({name})"
     value = number_of(node)
     return str(value) if value is not None and value.denominator == 1 else name
 

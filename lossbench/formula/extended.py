@@ -132,3 +132,10 @@ def minimum(a: Number, b: Number) -> Number:
 
 def absolute(a: Number) -> Number:
     return abs(a)
+
+
+def mean(total: Number, divisor: Number) -> Number:
+    """The quotient, whose divisor is never negative: 0/0 is nan, and more than 0 over 0 is infinite."""
+    if divisor == 0 and total != 0:
+        return mul(INF, total)
+    return div(total, divisor)

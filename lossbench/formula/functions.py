@@ -8,7 +8,7 @@ holds from zero on: below zero it would be undefined. The enclosure is proved un
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from flint import arb, ctx, fmpq
 
@@ -20,14 +20,11 @@ from lossbench.formula.extended import (
     ONE,
     ZERO,
     Number,
-    add,
     ball,
     is_nan,
-    maximum,
     mul,
     neg,
     sign,
-    sub,
 )
 
 _WIDEST = 1 << 15  # bits of an exact rational beyond which a ball is used
@@ -159,69 +156,3 @@ def sqrt(a: Number) -> Number:
     if type(a) is arb:
         return NAN if a < 0 else arb(0).union(arb(a.upper()).sqrt()) if _hides_zero(a) else a.sqrt()
     return a if a > 0 else NAN
-
-
-def row_sum(row: Sequence[Number]) -> Number:
-    total: Number = ZERO
-    for entry in row:
-        total = add(total, entry)
-    return total
-
-
-def row_max(row: Sequence[Number]) -> Number:
-    largest = row[0]
-    for entry in row[1:]:
-        largest = maximum(largest, entry)
-    return largest
-
-
-def row_min(row: Sequence[Number]) -> Number:
-    return neg(row_max([-entry for entry in row]))
-
-
-def norm(row: Sequence[Number]) -> Number:
-    return sqrt(row_sum([mul(entry, entry) for entry in row]))
-
-
-def logsumexp(row: Sequence[Number]) -> Number:
-    if any(is_nan(entry) for entry in row):
-        return NAN
-    if INF in row:
-        return INF
-    finite = [entry for entry in row if type(entry) is not float]
-    if not finite:
-        return -INF
-    return finite[0] if len(finite) == 1 else logsumexp_ball([ball(entry) for entry in finite])
-
-
-def log_softmax(row: Sequence[Number], total: Number) -> list[Number]:
-    """The row less its logsumexp, *total*: for the greatest entry too without cancellation."""
-    if any(is_nan(entry) or entry == INF for entry in row):
-        return [sub(entry, total) for entry in row]
-    places = [j for j, entry in enumerate(row) if type(entry) is not float]
-    if len(places) < 2:
-        return [sub(entry, total) for entry in row]
-    logs = dict(zip(places, log_softmax_ball([ball(row[j]) for j in places]), strict=True))
-    return [logs.get(j, -INF) for j in range(len(row))]
-
-
-def log_softmax_ball(row: Sequence[arb]) -> list[arb]:
-    at = max(range(len(row)), key=lambda j: float(row[j]))
-    greatest = row[at]
-    rest = arb(0)
-    for j, entry in enumerate(row):
-        if j != at:
-            rest += (entry - greatest).exp()
-    tail = rest.log1p()
-    return [-tail if j == at else (entry - greatest) - tail for j, entry in enumerate(row)]
-
-
-def logsumexp_ball(row: Sequence[arb]) -> arb:
-    """log(sum(exp(row))) as greatest + log1p(the rest), which keeps a rest far below 2**-precision."""
-    at = max(range(len(row)), key=lambda j: float(row[j])) if len(row) > 1 else 0
-    greatest = row[at]
-    rest = arb(0)
-    for j, entry in enumerate(row):
-        if j != at:
-            rest += (entry - greatest).exp()
-    return greatest + rest.log1p()

@@ -1,88 +1,61 @@
-"""The formula as a graph: hash-consed nodes of about 30 primitives, simplified exactly as they are made.
+"""The formula as a graph: hash-consed nodes of some 40 primitives, simplified exactly as they are made.
 
-A node is one number per element or row ("real"), one per class ("row"), a class index ("label"), or a truth
-value of either shape ("bool", "mask"). A real beside a row is repeated over the classes.
+Arguments are repeated along the axes that they lack, as in NumPy, but by name. Not every entry of an axis need be
+written out: what simplifies to one number has no axes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
 
-Kind = Literal["real", "row", "label", "bool", "mask"]
-
-LEAVES = ("number", "variable", "size")
-ARITHMETIC = ("add", "sub", "mul", "div", "neg", "pow", "max", "min", "xlogy")
-ELEMENTARY = (
-    "abs",
-    "sign",
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "sqrt",
-    "sinh",
-    "cosh",
-    "tanh",
-    "softplus",
-    "sigmoid",
+from lossbench.formula.node import (
+    ARITHMETIC,
+    COMPARISONS,
+    ELEMENTARY,
+    LEAVES,
+    LOGIC,
+    OPS,
+    ROW_REDUCTIONS,
+    SELECTIONS,
+    Axes,
+    Kind,
+    Node,
+    Type,
+    Variable,
+    first_of,
+    is_row,
+    number_of,
+    other_of,
+    topological,
+    union,
+    variable_of,
+    without,
 )
-COMPARISONS = ("lt", "le", "eq", "ne")
-LOGIC = ("and", "or", "not")
-ROW_REDUCTIONS = ("row_sum", "row_max", "row_min", "logsumexp", "norm")
-SELECTIONS = ("where", "pick", "onehot")
-OPS = LEAVES + ARITHMETIC + ELEMENTARY + COMPARISONS + LOGIC + ROW_REDUCTIONS + SELECTIONS
 
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Node:
-    """One primitive applied to nodes; two equal nodes of one graph are the same object.
-
-    `value` holds the exact number of a "number", the name of a "variable", and nothing otherwise.
-    """
-
-    op: str
-    args: tuple[Node, ...]
-    kind: Kind
-    value: Fraction | str | None = None
-
-    def __repr__(self) -> str:
-        if self.op in ("number", "variable"):
-            return str(self.value)
-        return f"{self.op}({', '.join(map(repr, self.args))})"
-
-
-def number_of(node: Node) -> Fraction | None:
-    """The exact value of a "number" node, else None."""
-    return node.value if isinstance(node.value, Fraction) else None
+__all__ = [
+    "ARITHMETIC",
+    "COMPARISONS",
+    "ELEMENTARY",
+    "LEAVES",
+    "LOGIC",
+    "OPS",
+    "ROW_REDUCTIONS",
+    "SELECTIONS",
+    "Graph",
+    "Kind",
+    "Node",
+    "Variable",
+    "is_row",
+    "number_of",
+    "topological",
+]
 
 
 def _is_short(base: Fraction, exponent: Fraction) -> bool:
     """Whether a power can be written out: a parameter may be an exponent of 1e300."""
     return (base.numerator.bit_length() + base.denominator.bit_length()) * abs(exponent) <= 1 << 15
-
-
-def is_row(node: Node) -> bool:
-    """Whether the node has one entry per class."""
-    return node.kind in ("row", "mask")
-
-
-def topological(*roots: Node) -> Iterator[Node]:
-    """Every node below *roots* once, arguments before the nodes that use them."""
-    seen: set[Node] = set()
-    stack = [(root, False) for root in reversed(roots)]
-    while stack:
-        node, expanded = stack.pop()
-        if node in seen:
-            continue
-        if expanded:
-            seen.add(node)
-            yield node
-        else:
-            stack.append((node, True))
-            stack.extend((arg, False) for arg in reversed(node.args) if arg not in seen)
 
 
 @dataclass(slots=True)
@@ -91,27 +64,42 @@ class Graph:
 
     nodes: dict[tuple[object, ...], Node] = field(default_factory=dict)
 
-    def _node(self, op: str, *args: Node, kind: Kind, value: Fraction | str | None = None) -> Node:
-        key = (op, kind, value, *map(id, args))
+    def _node(
+        self, op: str, *args: Node, of: Type = "number", axes: Axes = (), value: Fraction | str | None = None
+    ) -> Node:
+        key = (op, of, axes, value, *map(id, args))
         if key not in self.nodes:
-            self.nodes[key] = Node(op, args, kind, value)
+            self.nodes[key] = Node(op, args, of, axes, value)
         return self.nodes[key]
 
     def number(self, value: Fraction | int | str) -> Node:
-        return self._node("number", kind="real", value=Fraction(value))
+        return self._node("number", value=Fraction(value))
 
-    def variable(self, name: str, kind: Kind) -> Node:
-        return self._node("variable", kind=kind, value=name)
+    def pi(self) -> Node:
+        """The ratio of a circle's circumference to its diameter."""
+        return self._node("pi")
 
-    def size(self) -> Node:
-        """The number of classes."""
-        return self._node("size", kind="real")
+    def variable(self, name: str, kind: Kind | Variable) -> Node:
+        given = variable_of(kind)
+        return self._node("variable", of=given.type, axes=given.axes, value=name)
+
+    def impossible(self) -> Node:
+        """The log probability of what cannot be: minus infinity."""
+        return self.unary("log", self.number(0))
+
+    def size(self, axis: str = "class") -> Node:
+        """How long an axis is."""
+        return self._node("size", value=first_of(axis))
+
+    def index(self, axis: str) -> Node:
+        """The labels 0, 1, 2, ... along an axis."""
+        return self._node("index", of="label", axes=(axis,), value=axis)
 
     def add(self, a: Node, b: Node) -> Node:
         x, y = number_of(a), number_of(b)
         if x is not None and y is not None:
             return self.number(x + y)
-        if x == 0 and b.kind != "label":
+        if x == 0:
             return b
         if y == 0:
             return a
@@ -127,7 +115,7 @@ class Graph:
             return self.number(x - y)
         if y == 0:
             return a
-        if x == 0:
+        if x == 0 and b.type == "number":
             return self.neg(b)
         return self._broadcast("sub", a, b)
 
@@ -158,7 +146,7 @@ class Graph:
         x, y = number_of(a), number_of(b)
         if x is not None and y:
             return self.number(x / y)
-        if x == 0:
+        if x == 0 and y != 0:
             return self.number(0)
         if y == 1:
             return a
@@ -170,7 +158,7 @@ class Graph:
             return self.number(-x)
         if a.op == "neg":
             return a.args[0]
-        return self._outside_where(a, self.neg) or self._node("neg", a, kind=a.kind)
+        return self._outside_where(a, self.neg) or self._node("neg", a, axes=a.axes)
 
     def pow(self, a: Node, exponent: Node) -> Node:
         x, n = number_of(a), number_of(exponent)
@@ -200,45 +188,94 @@ class Graph:
             return a
         if x == 0 and op in ("exp", "cosh"):
             return self.number(1)
-        return self._node(op, a, kind=a.kind)
+        return self._node(op, a, axes=a.axes)
 
     def compare(self, op: str, a: Node, b: Node) -> Node:
-        return self._node(op, a, b, kind="mask" if is_row(a) or is_row(b) else "bool")
+        """One of COMPARISONS; "support" is of a row's entry and the row's threshold."""
+        return self._node(op, a, b, of="truth", axes=union(a.axes, b.axes))
 
     def logic(self, op: str, *args: Node) -> Node:
-        return self._node(op, *args, kind="mask" if any(map(is_row, args)) else "bool")
+        return self._node(op, *args, of="truth", axes=union(*(arg.axes for arg in args)))
 
-    def reduce(self, op: str, row: Node) -> Node:
-        """One of ROW_REDUCTIONS: a row to one number."""
-        if is_row(row):
-            return self._node(op, row, kind="real")
+    def reduce(self, op: str, row: Node, axis: str = "class") -> Node:
+        """One of ROW_REDUCTIONS: what stands along an axis to one number."""
+        if axis in row.axes:
+            return self._node(op, row, axes=without(row.axes, axis), value=axis)
         # Simplified to one number: the same entry size() times.
-        if op == "row_sum":
-            return self.mul(self.size(), row)
-        if op == "logsumexp":
-            return self.add(row, self.unary("log", self.size()))
-        if op == "norm":
-            return self.mul(self.unary("sqrt", self.size()), self.unary("abs", row))
+        size = self.size(axis)
+        match op:
+            case "row_sum":
+                return self.mul(size, row)
+            case "logsumexp":
+                return self.add(row, self.unary("log", size))
+            case "norm":
+                return self.mul(self.unary("sqrt", size), self.unary("abs", row))
+            case "threshold":
+                return self.sub(row, self.div(self.number(1), size))
         return row
 
+    def over(self, op: str, numbers: Sequence[Node]) -> Node:
+        """One of ROW_REDUCTIONS of one or more nodes without axes."""
+        if op == "row_sum":
+            known = sum(filter(None, map(number_of, numbers)), Fraction(0))
+            numbers = [one for one in numbers if number_of(one) is None]
+            if known or not numbers:
+                numbers = [*numbers, self.number(known)]
+        if len(numbers) > 1:
+            return self._node(op, *numbers)
+        (alone,) = numbers
+        if op == "norm":
+            return self.unary("abs", alone)
+        return self.sub(alone, self.number(1)) if op == "threshold" else alone
+
+    def sparsemax(self, row: Node, axis: str = "class") -> Node:
+        """The nearest point to *row* whose entries are not negative and have the sum 1."""
+        threshold = self.reduce("threshold", row, axis)
+        above = self.sub(row, threshold)
+        return self.where(self.compare("support", row, threshold), above, self.number(0))
+
     def where(self, condition: Node, a: Node, b: Node) -> Node:
+        a = a.args[1] if a.op == "where" and a.args[0] is condition else a
+        b = b.args[2] if b.op == "where" and b.args[0] is condition else b
         if a is b:
             return a
-        kind: Kind = "row" if any(map(is_row, (condition, a, b))) else "real"
-        return self._node("where", condition, a, b, kind=kind)
+        return self._node("where", condition, a, b, axes=union(condition.axes, a.axes, b.axes))
 
-    def pick(self, row: Node, label: Node) -> Node:
-        """The entry of *row* at *label*; 0 where no class has that index."""
-        return self._node("pick", row, label, kind="real")
+    def pick(self, row: Node, label: Node, axis: str = "class") -> Node:
+        """The entry of *row* at *label* along an axis, for each of the labels; 0 where there is no such entry."""
+        return self._node("pick", row, label, axes=union(without(row.axes, axis), label.axes), value=axis)
 
-    def onehot(self, label: Node) -> Node:
-        """A row of 1 at *label* and 0 elsewhere."""
-        return self._node("onehot", label, kind="row")
+    def onehot(self, label: Node, axis: str = "class") -> Node:
+        """1 at *label* along an axis and 0 elsewhere, for each of the labels."""
+        return self._node("onehot", label, axes=union(label.axes, (axis,)), value=axis)
+
+    def other(self, a: Node, axis: str) -> Node:
+        """*a* with its entries along the second copy of an axis; along the first one, if *axis* is the second."""
+        if axis not in a.axes:
+            return a
+        if a.op == "other" and a.value == other_of(axis):
+            return a.args[0]
+        axes = tuple(other_of(one) if one == axis else one for one in a.axes)
+        return self._node("other", a, of=a.type, axes=axes, value=axis)
+
+    def sequence(self, op: str, *args: Node) -> Node:
+        """One of SEQUENCES: of log probabilities along "time" and "class", labels along "position", and the label of
+        each of input length, label length and blank.
+
+        "ctc" is minus the log probability of the labels, "ctc_occupancy" the probability that they, given that they
+        come out, have a class at a time: minus the derivative of "ctc".
+        """
+        inner = ("time", "class")
+        outer = [axis for axis in union(*(arg.axes for arg in args)) if axis not in (*inner, "position")]
+        return self._node(op, *args, axes=(*outer, *(inner if op == "ctc_occupancy" else ())))
 
     def rebuild(self, node: Node, *args: Node) -> Node:
         """*node* over other arguments, simplified again."""
         op = node.op
-        if op in ("add", "sub", "mul", "div", "neg", "pow", "where", "pick", "onehot"):
+        if op in ("pick", "onehot", "other"):
+            along: Callable[..., Node] = getattr(self, op)
+            return along(*args, node.value)
+        if op in ("add", "sub", "mul", "div", "neg", "pow", "where"):
             make: Callable[..., Node] = getattr(self, op)
             return make(*args)
         if op in ("max", "min", "xlogy"):
@@ -250,21 +287,22 @@ class Graph:
         if op in LOGIC:
             return self.logic(op, *args)
         if op in ROW_REDUCTIONS:
-            return self.reduce(op, *args)
-        return self._node(op, *args, kind=node.kind, value=node.value)
+            return self.reduce(op, args[0], node.value) if isinstance(node.value, str) else self.over(op, args)
+        return self._node(op, *args, of=node.type, axes=node.axes, value=node.value)
 
     def substitute(self, root: Node, values: Mapping[str, Fraction]) -> Node:
         """*root* with the named variables replaced by exact numbers, simplified again."""
         new: dict[Node, Node] = {}
         for node in topological(root):
-            if isinstance(node.value, str) and node.value in values:
-                new[node] = self.number(values[node.value])
+            if node.op == "variable" and str(node.value) in values:
+                new[node] = self.number(values[str(node.value)])
             else:
                 new[node] = self.rebuild(node, *(new[arg] for arg in node.args))
         return new[root]
 
     def _broadcast(self, op: str, a: Node, b: Node) -> Node:
-        return self._node(op, a, b, kind="row" if is_row(a) or is_row(b) else "real")
+        kind: Type = "label" if "label" in (a.type, b.type) else "number"
+        return self._node(op, a, b, of=kind, axes=union(a.axes, b.axes))
 
     def _outside_where(self, a: Node, apply: Callable[[Node], Node]) -> Node | None:
         # A branch not taken must not meet an infinity: where(c, g, 0)*d would be 0*inf, where(c, g*d, 0) is not.

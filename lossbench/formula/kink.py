@@ -13,19 +13,27 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from flint import fmpq
 
-from lossbench.formula.exact import Direction, Value
+from lossbench.formula.exact import Direction
 from lossbench.formula.extended import ONE, ZERO, Number
 from lossbench.formula.graph import Node
+from lossbench.formula.ties import Value
 
-_MANY = 64  # moving numbers beyond which only those at a tie get directions of their own
+_MANY = 64  # moving numbers beyond which only those at a tie, or named by a label, get directions of their own
 
 Slot = tuple[str, int]
 
 
 def directions(
-    tangents: Mapping[Node, Node], point: Mapping[str, Value], names: Sequence[str], tied: set[int]
+    tangents: Mapping[Node, Node],
+    point: Mapping[str, Value],
+    names: Sequence[str],
+    tied: set[int],
+    moving: set[str] | None = None,
 ) -> Iterator[Direction]:
-    """Directions of the named variables to the sides of a kink; *tied* are the entries at which rows have it."""
+    """Directions of the named variables to the sides of a kink.
+
+    *tied* are the entries at which rows have it; *moving*, of a table of single numbers, all that move its sides.
+    """
     slots = [(name, j) for name in names for j in range(_length(point[name]))]
 
     def along(steps: Mapping[Slot, Number]) -> dict[str, Value]:
@@ -34,7 +42,10 @@ def directions(
 
     sides = (ONE, -ONE)
     generic = [along({slot: side * _uneven(index) for index, slot in enumerate(slots)}) for side in sides]
-    axes = slots if len(slots) <= _MANY else [slot for slot in slots if slot[1] in tied]
+    named = {value for value in point.values() if isinstance(value, int)}  # a label's entry moves every other's tie
+    axes = slots if len(slots) <= _MANY else [slot for slot in slots if slot[1] in tied | named]
+    if moving is not None:
+        axes = [slot for slot in slots if slot[0] in moving]
     if len(slots) == 1 or not axes:
         axes = []
         yield from (Direction(tangents, way, way) for way in generic)

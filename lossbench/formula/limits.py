@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from flint import arb, ctx, fmpq
 
-from lossbench.formula.exact import Value
 from lossbench.formula.extended import INF, NAN, ONE, ZERO, Number, Undecided, add, ball, is_infinite, is_nan, mul
+from lossbench.formula.ties import Value
 
 PRECISION = 4096
 _FAR = tuple(fmpq(2) ** bits for bits in (1100, 1500, 2200))  # beyond every double

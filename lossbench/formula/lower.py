@@ -1,6 +1,7 @@
 """Graphs as they are written to graphs as they are computed: the same functions, in forms that keep their digits.
 
-With m the largest entry of a row, at class k, and rest the sum of exp(x - m) over the other classes,
+With m the largest entry of a row, at class k, and rest the sum of exp(x - m) over the other classes (or along
+another axis),
 
     logsumexp(x)        is  m + log1p(rest)
     y - logsumexp(x)    is  (y - m) - log1p(rest)     nothing of the rest is lost beside a large m
@@ -19,7 +20,8 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from lossbench.formula.graph import COMPARISONS, LOGIC, Graph, Kind, Node, is_row, number_of, topological
+from lossbench.formula.graph import COMPARISONS, LOGIC, Graph, Node, number_of, topological
+from lossbench.formula.node import Axes, Type, union, without
 
 
 def lowered(roots: Iterable[Node], parameters: Container[str] = ()) -> list[Node]:
@@ -34,8 +36,9 @@ def lowered(roots: Iterable[Node], parameters: Container[str] = ()) -> list[Node
 
 @dataclass(frozen=True)
 class _Softmax:
-    """What logsumexp of *row* is made of; *base* is the row without a number subtracted from all of it."""
+    """What logsumexp of *row* along *axis* is made of; *base* is the row without a number subtracted from all of it."""
 
+    axis: str
     row: Node
     base: Node
     peak: Node
@@ -69,9 +72,9 @@ class _Lowering:
                 softmax = self.logs[args[0]]
                 return self.graph.div(softmax.powers, self.graph.add(self.graph.number(1), softmax.rest))
             case "exp" if args[0].op == "sub":
-                return self.node("exp_difference", node.kind, *args[0].args)
-            case "logsumexp" if is_row(args[0]):
-                return self.logsumexp(*args)
+                return self.entrywise("exp_difference", *args[0].args)
+            case "logsumexp" if node.value in args[0].axes:
+                return self.logsumexp(args[0], str(node.value))
         return self.graph.rebuild(node, *args)
 
     def sub(self, a: Node, b: Node) -> Node:
@@ -91,7 +94,7 @@ class _Lowering:
             if power.op == "pow" and power.args[1].op == "sub":
                 larger, one = power.args[1].args
                 if larger is exponent and number_of(one) == 1:
-                    return self.node("power_slope", power.kind, power.args[0], exponent)
+                    return self.entrywise("power_slope", power.args[0], exponent)
         return self.graph.mul(a, b)
 
     def div(self, a: Node, b: Node) -> Node:
@@ -104,8 +107,7 @@ class _Lowering:
         chosen = self.graph.where(condition, yes, no)
         doubtful = chosen
         for operand in self.compared(condition):
-            kind: Kind = "row" if is_row(doubtful) or is_row(operand) else "real"
-            doubtful = self.node("nan_of", kind, operand, doubtful)
+            doubtful = self.entrywise("nan_of", operand, doubtful)
         known = self.known(condition)
         return doubtful if known is None else self.graph.where(known, chosen, doubtful)
 
@@ -142,33 +144,34 @@ class _Lowering:
             any(node.op == "variable" and node.value not in self.parameters for node in topological(arg))
             for arg in condition.args
         )
-        return {arg: None for arg, may_be in zip(condition.args, inputs, strict=True) if may_be and arg.kind != "label"}
+        numbers = [arg for arg, may_be in zip(condition.args, inputs, strict=True) if may_be and arg.type == "number"]
+        return dict.fromkeys(numbers)
 
-    def logsumexp(self, row: Node) -> Node:
+    def logsumexp(self, row: Node, axis: str) -> Node:
         graph = self.graph
-        shifted = row.op == "sub" and not is_row(row.args[1])
+        shifted = row.op == "sub" and axis not in row.args[1].axes
         base = row.args[0] if shifted else row
-        peak = self.node("argmax", "label", base)
-        largest = graph.pick(base, peak)
-        at_peak = self.node("at", "mask", peak)
+        peak = self.node("argmax", "label", without(base.axes, axis), axis, base)
+        largest = graph.pick(base, peak, axis)
+        at_peak = self.at(peak, axis)
         zero = graph.number(0)
-        powers = self.node("exp_difference", base.kind, self.or_zero(at_peak, base), self.or_zero(at_peak, largest))
-        rest = graph.reduce("row_sum", graph.where(at_peak, zero, powers))
+        powers = self.entrywise("exp_difference", self.or_zero(at_peak, base), self.or_zero(at_peak, largest))
+        rest = graph.reduce("row_sum", graph.where(at_peak, zero, powers), axis)
         tail = graph.unary("log1p", rest)
         total = graph.add(graph.sub(largest, row.args[1]) if shifted else largest, tail)
-        self.softmaxes[total] = _Softmax(row, base, peak, largest, rest, tail, powers)
+        self.softmaxes[total] = _Softmax(axis, row, base, peak, largest, rest, tail, powers)
         return total
 
     def below(self, softmax: _Softmax, a: Node) -> Node:
         """*a* less the largest entry of the softmax's row."""
         graph = self.graph
         if a is softmax.row:
-            at_peak = self.node("at", "mask", softmax.peak)
+            at_peak = self.at(softmax.peak, softmax.axis)
             return self.or_zero(at_peak, graph.sub(softmax.base, softmax.largest))
         if softmax.row is not softmax.base:
             return graph.sub(a, graph.sub(softmax.largest, softmax.row.args[1]))
         difference = graph.sub(a, softmax.largest)
-        if a.op == "pick" and a.args[0] is softmax.row:
+        if a.op == "pick" and a.args[0] is softmax.row and a.value == softmax.axis:
             return self.or_zero(graph.compare("eq", a.args[1], softmax.peak), difference)
         return difference
 
@@ -176,8 +179,15 @@ class _Lowering:
         """By index: an infinite peak less itself would be nan, but the limit is 0."""
         return self.graph.where(at_peak, self.graph.number(0), node)
 
-    def node(self, op: str, kind: Kind, *args: Node) -> Node:
-        return self.graph.rebuild(Node(op, args, kind), *args)
+    def at(self, peak: Node, axis: str) -> Node:
+        """Whether an entry along *axis* is the one that *peak* names."""
+        return self.node("at", "truth", union(peak.axes, (axis,)), axis, peak)
+
+    def entrywise(self, op: str, *args: Node) -> Node:
+        return self.node(op, "number", union(*(arg.axes for arg in args)), None, *args)
+
+    def node(self, op: str, of: Type, axes: Axes, value: str | None, *args: Node) -> Node:
+        return self.graph.rebuild(Node(op, args, of, axes, value), *args)
 
 
 def _comparisons(condition: Node) -> list[Node]:

@@ -6,59 +6,25 @@ Parameters are put in before differentiating, so a smoothing of 0 or a gamma of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 
 import numpy as np
-from flint import arb, ctx, fmpq
+from flint import arb, ctx
 
 from lossbench.formula import Formula, Graph
 from lossbench.formula.batch import CHUNK, EXACT, FIRST, SECOND, Balls, Batch
-from lossbench.formula.extended import INF, NAN, ONE, ZERO, Number, add, ball, div, mul
-from lossbench.formula.limits import common
+from lossbench.formula.enclosure import Certified, Enclosure, enclosure, five, hull, named
+from lossbench.formula.extended import NAN, ONE, ZERO, Number, ball, div, mean, mul
 from lossbench.formula.parse import parse
 from lossbench.formula.point import solve, times
 from lossbench.formula.program import program
 from lossbench.formula.rounding import double, doubles, narrowed
+from lossbench.formula.whole import certified
 
 __all__ = ["Certified", "Enclosure", "certify", "constant", "rounded"]
 
 _INFINITE = {"inf": np.inf, "-inf": -np.inf, "nan": np.nan}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Enclosure:
-    """Exact numbers, each as floats; all arrays are float64 and have the shape of the output.
-
-    Attributes:
-        high: The nearest double; inf, -inf or nan (undefined) where the number is so. At a kink the centre of the
-            subdifferential.
-        low: What remains, rounded; high + low is the number to about 106 bits.
-        radius: The number is proved to lie in high + low +- radius; inf where 16384 bits do not tell anything.
-        lower, upper: The ends of the subdifferential, rounded; both are `high` where the function is smooth.
-    """
-
-    high: np.ndarray
-    low: np.ndarray
-    radius: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class Certified:
-    """What a loss is at given inputs.
-
-    Attributes:
-        value: Shape (n,), or () when reduced.
-        gradient: By each differentiated input, in its shape; empty when not asked for.
-        vertices: By each differentiated input, for each element or row at a kink: gradients whose hull is the
-            subdifferential there, shape (vertices,) or (vertices, classes). One row of every input belongs together.
-    """
-
-    value: Enclosure
-    gradient: dict[str, Enclosure]
-    vertices: dict[str, dict[int, np.ndarray]]
 
 
 def certify(
@@ -77,14 +43,18 @@ def certify(
     gradient too; a branch that is not taken does not matter. The mean of no elements is nan, like 0/0.
 
     Args:
-        arrays: Each input: shape (n,), (n, classes), or integer labels (n,).
+        arrays: Each input: shape (n,), (n, classes), or integer labels (n,); with other axes (n, *axes), or without n
+            where the point is a whole batch.
         parameters: Of every parameter: a number, an array (classes,) or an integer label.
-        reduction: "none", "mean" or "sum"; the gradient is that of the sum of the output.
+        reduction: "none", "mean" or "sum"; the gradient is that of the sum of the output. A loss that is one number
+            for a whole batch is that number, whatever the reduction.
         sample_weight: Shape (n,); multiplies each loss.
         gradient: Whether gradients are wanted.
     """
     kept = ctx.prec
     try:
+        if formula.batchwise:
+            return certified(formula, arrays, parameters, reduction, sample_weight, gradient)
         return _certified(Batch(formula, arrays, parameters, sample_weight), reduction, gradient)
     finally:
         ctx.prec = kept
@@ -99,12 +69,12 @@ def _certified(batch: Batch, reduction: str, gradient: bool) -> Certified:
     if reduction == "mean":
         divisor = batch.divisor()
         factor = NAN if divisor == 0 else div(ONE, divisor)
-        total = _mean(total, divisor)
+        total = mean(total, divisor)
     found = _Found(batch)
     if gradient or reduction == "none":
         for start in range(0, batch.size, CHUNK):
             found.add(start, factor, with_gradient=gradient)
-    value = found.value() if reduction == "none" else _one(total)
+    value = found.value() if reduction == "none" else enclosure(np.array(five([total])))
     return Certified(value=value, gradient=found.gradients() if gradient else {}, vertices=found.vertices)
 
 
@@ -135,7 +105,8 @@ class _Found:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.names = batch.program.differentiated
-        self.widths = [batch.classes if batch.program.kinds[name] == "row" else 1 for name in self.names]
+        self.shapes = batch.shapes
+        self.widths = [math.prod(self.shapes[name]) for name in self.names]
         self.floats = np.zeros((5, batch.size, 1 + sum(self.widths)))  # high, low, radius, lower, upper
         self.vertices: dict[str, dict[int, np.ndarray]] = {name: {} for name in self.names}
 
@@ -164,8 +135,8 @@ class _Found:
         for index, balls in zip(points.tolist(), found, strict=True):
             flat += [_NOTHING] * width if balls is None else self._scaled(balls, index, factor)
         many = doubles(flat)
-        five = np.stack([many.high, many.low, many.radius, many.high, many.high])
-        self.floats[:, points, :width] = five.reshape(5, len(points), width)
+        numbers = np.stack([many.high, many.low, many.radius, many.high, many.high])
+        self.floats[:, points, :width] = numbers.reshape(5, len(points), width)
         shape = (len(points), width)
         finite, decided = (np.asarray(one.reshape(shape).all(axis=1)) for one in (np.isfinite(many.high), many.decided))
         return finite, decided
@@ -188,57 +159,20 @@ class _Found:
         solved = self.batch.solved(
             self.batch.program, index, weight, times(weight, factor), with_gradient=with_gradient
         )
-        self.floats[:, index, 0] = _five([solved.value])
+        self.floats[:, index, 0] = five([solved.value])
         if not solved.sides:
             return
         for column, numbers in enumerate(zip(*solved.sides, strict=True), 1):
-            self.floats[:, index, column] = _five(numbers)
+            self.floats[:, index, column] = five(numbers)
         if len(solved.sides) > 1:
-            hull = np.array([[double(number)[0] for number in side] for side in solved.sides])
-            for name, columns in self._columns():
-                self.vertices[name][index] = hull[:, columns]
+            for name, vertices in named(hull(solved.sides), self.shapes):
+                self.vertices[name][index] = vertices
 
     def value(self) -> Enclosure:
-        return _enclosure(self.floats[:, :, 0])
+        return enclosure(self.floats[:, :, 0])
 
     def gradients(self) -> dict[str, Enclosure]:
-        return {name: _enclosure(self.floats[:, :, 1:][:, :, columns]) for name, columns in self._columns()}
-
-    def _columns(self) -> Iterator[tuple[str, slice | int]]:
-        """Where each gradient stands among all: several columns of a row, one of a number."""
-        start = 0
-        for name, width in zip(self.names, self.widths, strict=True):
-            yield name, slice(start, start + width) if self.batch.program.kinds[name] == "row" else start
-            start += width
-
-
-def _five(numbers: Sequence[Number]) -> tuple[float, float, float, float, float]:
-    """high, low, radius, lower, upper of the hull of *numbers*, which are the same number where smooth."""
-    if len(numbers) == 1 or any(type(number) is float for number in numbers):
-        high, low, radius, _ = double(common(numbers))
-        return high, low, radius, high, high
-    total: Number = ZERO
-    for number in numbers:
-        total = add(total, number)
-    high, low, radius, _ = double(div(total, fmpq(len(numbers))))
-    ends = [double(number)[0] for number in numbers]
-    return high, low, radius, min(ends), max(ends)
-
-
-def _mean(total: Number, divisor: Number) -> Number:
-    """The quotient, whose divisor is never negative: 0/0 is nan, and more than 0 over 0 is infinite."""
-    if divisor == 0 and total != 0:
-        return mul(INF, total)
-    return div(total, divisor)
-
-
-def _one(number: Number) -> Enclosure:
-    return _enclosure(np.array(_five([number])))
-
-
-def _enclosure(five: np.ndarray) -> Enclosure:
-    high, low, radius, lower, upper = (np.array(one) for one in five)
-    return Enclosure(high=high, low=low, radius=radius, lower=lower, upper=upper)
+        return {name: enclosure(numbers) for name, numbers in named(self.floats[:, :, 1:], self.shapes)}
 
 
 _NOTHING = arb("nan")

@@ -3,7 +3,11 @@
     r = y_pred - y_true
     where(abs(r) <= delta, r**2/2, delta*(abs(r) - delta/2))
 
-Each line may name the lines above it; the last one is the result. Numbers are exact decimals. Nothing is run.
+Values along named axes are repeated along those that they lack; `sum(x, "batch")` takes an axis away and
+`other(x, "batch")` stands along a second copy of it, so that `norm(x - other(x, "batch"), "feature")` is all distances.
+
+Each line may name the lines above it; the last one is the result. Numbers are exact decimals, and `pi` is the real
+number. Nothing is run.
 """
 
 from __future__ import annotations
@@ -15,21 +19,15 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from lossbench.errors import SpecError
-from lossbench.formula.graph import ELEMENTARY, Graph, Kind, Node, is_row
+from lossbench.formula.calls import CONSTANTS, FUNCTIONS, Argument, Misuse, applied, picked
+from lossbench.formula.graph import Graph, Kind, Node, Variable, number_of
+from lossbench.formula.node import described, first_of, quoted, union
 
 MAX_LENGTH = 20_000
 MAX_DEPTH = 200
 MAX_EXPONENT_DIGITS = 400
 MAX_BITS = 10_000  # of a number: else squares of squares, line after line, fill the memory
 
-_ENTRYWISE = {name: name for name in ELEMENTARY}
-_REDUCTIONS = {
-    "sum": "row_sum",
-    "max": "row_max",
-    "min": "row_min",
-    "logsumexp": "logsumexp",
-    "norm": "norm",
-}
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add",
     ast.Sub: "sub",
@@ -45,17 +43,17 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[str, bool]] = {  # (primitive, whether
     ast.Eq: ("eq", False),
     ast.NotEq: ("ne", False),
 }
-FUNCTIONS = sorted(
-    {*_ENTRYWISE, *_REDUCTIONS, "mean", "softmax", "log_softmax", "size", "xlogy", "clip", "where", "onehot"}
-)
 
 
-def parse(text: str, names: Mapping[str, Kind], graph: Graph, *, where: str = "formula", line: int = 1) -> Node:
+def parse(
+    text: str, names: Mapping[str, Kind | Variable], graph: Graph, *, where: str = "formula", line: int = 1
+) -> Node:
     """The graph of *text*.
 
     Args:
         text: One or more lines `name = expression`, then one expression.
-        names: The inputs and parameters that may be used, and their kinds.
+        names: The inputs and parameters that may be used, and their kinds: "real", "row" (a number along "class") or
+            "label", or with other axes `Variable("number", ("batch", "feature"))`.
         graph: Takes the nodes.
         where: Names the file in errors.
         line: The line of *where* at which *text* begins.
@@ -67,12 +65,12 @@ def parse(text: str, names: Mapping[str, Kind], graph: Graph, *, where: str = "f
 
 
 class _Parser:
-    def __init__(self, names: Mapping[str, Kind], graph: Graph, where: str, line: int) -> None:
+    def __init__(self, names: Mapping[str, Kind | Variable], graph: Graph, where: str, line: int) -> None:
         self.graph = graph
         self.where = where
         self.line = line
         self.known: dict[str, Node] = {name: graph.variable(name, kind) for name, kind in names.items()}
-        self.given = set(names)
+        self.axes = union(*(node.axes for node in self.known.values()))
         self.numbers: dict[tuple[int, int], str] = {}
 
     def result(self, text: str) -> Node:
@@ -112,7 +110,7 @@ class _Parser:
         ):
             raise self._error(statement, "expected `name = expression`")
         name = statement.targets[0].id
-        if name in self.known or name in FUNCTIONS:
+        if name in self.known or name in FUNCTIONS or name in CONSTANTS:
             raise self._error(statement, f"{name!r} has a meaning already; choose another name")
         self.known[name] = self._expression(statement.value, 0)
 
@@ -124,6 +122,8 @@ class _Parser:
                 raise self._error(node, "True and False are no numbers; write a comparison")
             case ast.Constant(value=int() | float()):
                 return self._number(node)
+            case ast.Name(id="pi") if "pi" not in self.known:
+                return self.graph.pi()
             case ast.Name(id=name):
                 if name not in self.known:
                     options = f"one of: {', '.join(sorted(self.known))}" if self.known else "a number"
@@ -146,7 +146,8 @@ class _Parser:
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 return self._comparison(node, left, ops, comparators, depth)
             case ast.Subscript(value=row, slice=label):
-                return self.graph.pick(self._row(row, depth), self._label(label, depth))
+                args = [self._argument(arg, depth) for arg in (row, label)]
+                return self._checked(node, lambda: picked(self.graph, *args))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self._call(node, name, args, depth)
         raise self._error(node, f"`{ast.unparse(node)[:60]}` is not in the formula language")
@@ -162,12 +163,16 @@ class _Parser:
             raise self._error(node, f"{text!r} is not a decimal number") from None
 
     def _arithmetic(self, node: ast.expr, op: str, left: ast.expr, right: ast.expr, depth: int) -> Node:
-        a, b = self._numeric(left, depth), self._numeric(right, depth)
+        a, b = self._expression(left, depth + 1), self._expression(right, depth + 1)
+        if "label" in (a.type, b.type):
+            return self._counted(node, op, a, b)
+        for side, written in ((a, left), (b, right)):
+            self._checked(written, Argument(side, written).number)
         if op == "div" and b.value == 0:
             raise self._error(node, "division by zero")
         if op == "pow":
-            if is_row(b):
-                raise self._error(node, "an exponent must be one number, not a row")
+            if b.axes:
+                raise self._error(node, f"an exponent must be one number, not {described(b)}")
             if isinstance(b.value, Fraction) and abs(b.value) > 1000:
                 raise self._error(node, f"the exponent {b.value} is beyond 1000")
             if a.value == 0 and isinstance(b.value, Fraction) and b.value < 0:
@@ -178,6 +183,13 @@ class _Parser:
             raise self._error(node, f"a number has more than {MAX_BITS} bits")
         return result
 
+    def _counted(self, node: ast.expr, op: str, a: Node, b: Node) -> Node:
+        """Labels, one less or more than the other."""
+        sides = [one.type == "label" or _is_whole(one) for one in (a, b)]
+        if op not in ("add", "sub") or not all(sides):
+            raise self._error(node, "a label takes only + and - with another label or a whole number")
+        return self.graph.add(a, b) if op == "add" else self.graph.sub(a, b)
+
     def _comparison(
         self, node: ast.expr, left: ast.expr, ops: list[ast.cmpop], comparators: list[ast.expr], depth: int
     ) -> Node:
@@ -185,66 +197,47 @@ class _Parser:
             raise self._error(node, "expected one comparison by <, <=, >, >=, == or !=; join several with `and`")
         op, swapped = _COMPARISONS[type(ops[0])]
         a, b = self._expression(left, depth + 1), self._expression(comparators[0], depth + 1)
-        kinds = {a.kind, b.kind}
-        if kinds & {"bool", "mask"}:
+        types = (a.type, b.type)
+        if "truth" in types:
             raise self._error(node, "truth values cannot be compared; use and, or, not")
-        if "label" in kinds and not (op in ("eq", "ne") and ("row" not in kinds)):
-            raise self._error(node, "a label can only be tested with == and != against a label or a number")
+        if "label" in types and any(one.type == "number" and one.axes for one in (a, b)):
+            raise self._error(node, "a label can only be compared with a label or one number")
         return self.graph.compare(op, b, a) if swapped else self.graph.compare(op, a, b)
 
     def _call(self, node: ast.expr, name: str, args: list[ast.expr], depth: int) -> Node:
-        graph, count = self.graph, len(args)
-        if name in _ENTRYWISE and count == 1:
-            return graph.unary(name, self._numeric(args[0], depth))
-        if name in ("max", "min") and count >= 2:
-            result = self._numeric(args[0], depth)
-            for arg in args[1:]:
-                result = graph.binary(name, result, self._numeric(arg, depth))
-            return result
-        if name in _REDUCTIONS and count == 1:
-            return graph.reduce(_REDUCTIONS[name], self._row(args[0], depth))
-        if name == "mean" and count == 1:
-            return graph.div(graph.reduce("row_sum", self._row(args[0], depth)), graph.size())
-        if name in ("softmax", "log_softmax") and count == 1:
-            row = self._row(args[0], depth)
-            log = graph.sub(row, graph.reduce("logsumexp", row))
-            return graph.unary("exp", log) if name == "softmax" else log
-        if name == "size" and count == 1:
-            self._row(args[0], depth)
-            return graph.size()
-        if name == "xlogy" and count == 2:
-            return graph.binary("xlogy", self._numeric(args[0], depth), self._numeric(args[1], depth))
-        if name == "clip" and count == 3:
-            value, low, high = (self._numeric(arg, depth) for arg in args)
-            return graph.binary("min", graph.binary("max", value, low), high)
-        if name == "where" and count == 3:
-            return graph.where(
-                self._truth(args[0], depth), self._numeric(args[1], depth), self._numeric(args[2], depth)
-            )
-        if name == "onehot" and count == 1:
-            return graph.onehot(self._label(args[0], depth))
-        if name in FUNCTIONS:
-            raise self._error(node, f"{name} does not take {count} arguments")
-        raise self._error(node, f"unknown function {name!r}; expected one of: {', '.join(FUNCTIONS)}")
+        if name not in FUNCTIONS:
+            raise self._error(node, f"unknown function {name!r}; expected one of: {', '.join(FUNCTIONS)}")
+        given = [self._argument(arg, depth) for arg in args]
+        return self._checked(node, lambda: applied(self.graph, name, given))
+
+    def _argument(self, node: ast.expr, depth: int) -> Argument:
+        match node:
+            case ast.Constant(value=str(axis)):
+                if first_of(axis) not in self.axes:
+                    known = f"expected {quoted(self.axes, 'or')}" if self.axes else "no input here has an axis"
+                    raise self._error(node, f'unknown axis "{axis}"; {known}')
+                return Argument(axis, node)
+        return Argument(self._expression(node, depth + 1), node)
 
     def _numeric(self, node: ast.expr, depth: int) -> Node:
-        return self._of_kind(node, depth, ("real", "row"), "a number or a row")
-
-    def _row(self, node: ast.expr, depth: int) -> Node:
-        return self._of_kind(node, depth, ("row",), "a row")
-
-    def _label(self, node: ast.expr, depth: int) -> Node:
-        return self._of_kind(node, depth, ("label",), "a label")
+        given = Argument(self._expression(node, depth + 1), node)
+        return self._checked(node, given.number)
 
     def _truth(self, node: ast.expr, depth: int) -> Node:
-        return self._of_kind(node, depth, ("bool", "mask"), "a comparison")
+        given = Argument(self._expression(node, depth + 1), node)
+        return self._checked(node, given.truth)
 
-    def _of_kind(self, node: ast.expr, depth: int, kinds: tuple[Kind, ...], expected: str) -> Node:
-        result = self._expression(node, depth + 1)
-        if result.kind not in kinds:
-            raise self._error(node, f"`{ast.unparse(node)[:60]}` is a {result.kind}; expected {expected}")
-        return result
+    def _checked(self, node: ast.expr, made: Callable[[], Node]) -> Node:
+        try:
+            return made()
+        except Misuse as error:
+            raise self._error(node, str(error)) from None
 
     def _error(self, node: ast.AST | None, reason: str) -> SpecError:
         line = self.line + getattr(node, "lineno", 1) - 1
         return SpecError(f"{self.where}:{line}: {reason}")
+
+
+def _is_whole(node: Node) -> bool:
+    value = number_of(node)
+    return node.op == "size" or (value is not None and value.denominator == 1)

@@ -9,11 +9,13 @@ from typing import TypeAlias
 from flint import arb, ctx
 
 from lossbench.formula import extended, limits
-from lossbench.formula.exact import Direction, Evaluator, Value
+from lossbench.formula.exact import Direction, Evaluator
 from lossbench.formula.extended import NAN, ZERO, Number, Undecided, ball, is_infinite, is_nan
+from lossbench.formula.graph import Node, topological
 from lossbench.formula.kink import directions
 from lossbench.formula.program import Program
 from lossbench.formula.rounding import double
+from lossbench.formula.ties import Value
 
 PRECISIONS = (192, 640, 1280, 2560, 5120, extended.HIGHEST)
 
@@ -22,20 +24,27 @@ Flat: TypeAlias = list[Number]  # the gradients of all differentiated inputs, on
 
 @dataclass(frozen=True)
 class Solved:
-    """The loss at one point; `sides` are the gradients at the sides of a kink, or once the gradient itself."""
+    """The loss at one point, or those of a batch's entries; `sides` are the gradients at the sides of a kink, or once
+    the gradient itself."""
 
-    value: Number
+    values: tuple[Number, ...]
     sides: tuple[Flat, ...]
+
+    @property
+    def value(self) -> Number:
+        """The only one."""
+        (value,) = self.values
+        return value
 
     def scaled(self, value: Number, gradient: Number) -> Solved:
         """The loss times *value*, its gradients times *gradient*."""
         sides = tuple([times(gradient, number) for number in side] for side in self.sides)
-        return Solved(times(value, self.value), sides)
+        return Solved(tuple(times(value, one) for one in self.values), sides)
 
     @property
     def decided(self) -> bool:
         """Whether every number rounds to one double."""
-        return all(double(number)[3] for number in (self.value, *(one for side in self.sides for one in side)))
+        return all(double(number)[3] for number in (*self.values, *(one for side in self.sides for one in side)))
 
 
 def solve(
@@ -43,7 +52,7 @@ def solve(
 ) -> Solved:
     """The loss at a point, refined until what *finish* makes of it is decided, or 16384 bits do not suffice."""
     point = _Point(program, at, classes, with_gradient)
-    solved = Solved(NAN, ())
+    solved = point.unknown()
     kept = ctx.prec
     try:
         for precision in PRECISIONS:
@@ -66,29 +75,43 @@ class _Point:
         self.at = at
         self.classes = classes
         self.names = program.differentiated if with_gradient else ()
+        self.values = (program.definition,) if program.values is None else program.values
         self.limits: list[list[Number]] | None = None  # found once: they have their own precision
 
     def unknown(self) -> Solved:
         """A ball of everything."""
         size = sum(self._length(name) for name in self.names)
-        return Solved(arb("nan"), ([arb("nan")] * size,) if self.names else ())
+        return Solved((arb("nan"),) * len(self.values), ([arb("nan")] * size,) if self.names else ())
 
     def solved(self) -> Solved:
         evaluator = self._evaluator(self.at)
-        value: Number = evaluator.value(self.program.definition)
+        values = tuple(evaluator.value(node) for node in self.values)
         sides = [self._flat(evaluator)] if self.names else []
         if evaluator.kinks and sides and not self._has(is_infinite):
-            found = directions(self.program.tangents, self.at, self.names, evaluator.tied)
+            ties = evaluator.ties
+            moving = None if self.program.values is None else ties.moving
+            found = directions(self.program.tangents, self.at, self.names, ties.entries, moving)
             sides = [self._flat(self._evaluator(self.at, way)) for way in found]
+        pairs = zip(values, self.values, strict=True)
+        values = tuple(
+            self._limit_of(node) if is_nan(value) and not self._nan(node) else value for value, node in pairs
+        )
         if self._has(is_nan):
-            return Solved(value, tuple(_distinct(sides)))
-        if is_nan(value):
-            value = self._limit_of_value()
-        if is_nan(value):
-            return Solved(NAN, tuple([NAN] * len(side) for side in sides[:1]))
-        if any(is_nan(number) for side in sides for number in side):
+            return Solved(values, tuple(_distinct(sides)))
+        if any(map(is_nan, values)):
+            undefined = [node for value, node in zip(values, self.values, strict=True) if is_nan(value)]
+            sides = [self._without(undefined, side) for side in sides[:1]]
+        elif any(is_nan(number) for side in sides for number in side):
             sides = self._limits_of_gradient()
-        return Solved(value, tuple(_distinct(sides)))
+        return Solved(values, tuple(_distinct(sides)))
+
+    def _without(self, undefined: Sequence[Node], side: Flat) -> Flat:
+        """A gradient, undefined by all that moves a loss that is."""
+        moving = {str(node.value) for node in topological(*undefined) if node.op == "variable"}
+        lengths = [(name, self._length(name)) for name in self.names]
+        named = [name for name, length in lengths for _ in range(length)]
+        alone = len(self.values) == 1
+        return [NAN if alone or name in moving else number for name, number in zip(named, side, strict=True)]
 
     def _evaluator(self, at: Mapping[str, Value], direction: Direction | None = None) -> Evaluator:
         return Evaluator(at, self.classes, self.program.active, direction)
@@ -106,9 +129,14 @@ class _Point:
     def _has(self, found: Callable[[Number], bool]) -> bool:
         return any(found(number) for value in self.at.values() for _, number in limits.entries(value))
 
-    def _limit_of_value(self) -> Number:
+    def _nan(self, node: Node) -> bool:
+        """Whether *node* is made of a number that is given as nan."""
+        names = (str(one.value) for one in topological(node) if one.op == "variable")
+        return any(is_nan(number) for name in names for _, number in limits.entries(self.at[name]))
+
+    def _limit_of(self, node: Node) -> Number:
         def value(at: Mapping[str, Value]) -> Flat:
-            return [self._evaluator(at).value(self.program.definition)]
+            return [self._evaluator(at).value(node)]
 
         if self._has(is_infinite):
             return self._far(value, 1)[0]

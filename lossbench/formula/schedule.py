@@ -37,14 +37,14 @@ class Scope:
     in_row: bool
 
     def resolved(self, node: Node) -> Node:
-        """*node*, or the branch of it that is already decided."""
-        while node.op == "where" and node.args[0] in self.decided:
+        """*node*, or the branch of it that is already decided; itself where it is known, for its branch need not be."""
+        while node.op == "where" and node not in self.known and node.args[0] in self.decided:
             node = node.args[1] if self.decided[node.args[0]] else node.args[2]
         return node
 
     def has(self, node: Node) -> bool:
         """Whether *node* needs no statement here."""
-        leaf = node.op in ("number", "variable", "size")
+        leaf = node.op in ("number", "pi", "variable", "size")
         return leaf or node in self.known or (self.in_row and not is_row(node))
 
     def needs(self, node: Node) -> Iterator[Node]:

@@ -1,15 +1,19 @@
 """A formula as people write it: LaTeX, and MathML from the same text, in the order in which its author wrote it.
 
-A row is written by its entries: inside a sum over the classes it carries the sum's index, and a label picks one.
+What has axes is written by its entries: inside a sum over the classes it carries the sum's index, and a label picks
+one; a second copy of an axis has an index of its own.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from lossbench.formula.indices import Indices, Place, is_reduction, named, size_of
 from lossbench.formula.mathml import mathml_of
+from lossbench.formula.node import other_of
 from lossbench.formula.pieces import (
     ATOM,
     CHOICE,
@@ -40,7 +44,6 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.NotEq: r"\ne",
 }
 _NAMED = {"log": r"\log", "cosh": r"\cosh", "sinh": r"\sinh", "tanh": r"\tanh", "sign": r"\operatorname{sign}"}
-_OVER_CLASSES = ("sum", "mean", "logsumexp", "norm", "size")
 
 
 def latex(loss: Loss) -> str:
@@ -66,14 +69,16 @@ def equations(loss: Loss) -> list[tuple[str, str]]:
             found.append(letters.definition(name.id, statement.value))
         else:
             assert isinstance(statement, ast.Expr)
-            found.append((_signature(loss), letters.piece(statement.value, None).tex))
+            place = letters.indices.place(letters.indices.axes_of(statement.value))
+            found.append((_signature(loss, place), letters.piece(statement.value, place).tex))
     return found
 
 
-def _signature(loss: Loss) -> str:
+def _signature(loss: Loss, place: Place) -> str:
     inputs = ", ".join(one.symbol for one in loss.inputs.values())
     parameters = ", ".join(one.symbol for one in loss.parameters.values())
-    return rf"\ell\left({inputs}{'; ' + parameters if parameters else ''}\right)"
+    of = rf"\left({inputs}{'; ' + parameters if parameters else ''}\right)"
+    return _indexed(r"\ell", place.values()) + of
 
 
 class _Letters:
@@ -83,69 +88,52 @@ class _Letters:
         given = loss.inputs | loss.parameters
         self.text = loss.formula_text.definition.strip("\n")
         self.symbols: dict[str, str] = {name: one.symbol for name, one in given.items()}
-        self.rows = {name for name, one in given.items() if one.kind == "row"}
         taken = {*self.symbols.values(), *re.findall(r"\b[a-z]\b", self.text)}
-        self.indices = [letter for letter in "jikmnqs" if letter not in taken] or ["j"]
-        self.depth = 0
+        self.indices = Indices({name: one.axes for name, one in loss.formula.variables.items()}, taken)
 
     def definition(self, name: str, value: ast.expr) -> tuple[str, str]:
         """The two sides of a line that names an intermediate."""
-        index = None
-        if self.is_row(value):
-            index = self.indices[0]
-            self.rows.add(name)
-            self.depth += 1
-        right = self.piece(value, index).tex
-        self.depth = 0
+        self.indices.axes[name] = self.indices.axes_of(value)
+        place = self.indices.place(self.indices.axes[name])
+        right = self.piece(value, place).tex
         self.symbols[name] = symbol_of(name)
-        return (self.symbols[name] if index is None else indexed(self.symbols[name], index)), right
+        return _indexed(self.symbols[name], place.values()), right
 
-    def is_row(self, node: ast.AST) -> bool:
-        """Whether the expression has one entry per class."""
-        match node:
-            case ast.Name(id=name):
-                return name in self.rows
-            case ast.Subscript():
-                return False
-            case ast.Call(func=ast.Name(id=name), args=args):
-                if name in _OVER_CLASSES or (name in ("max", "min") and len(args) == 1):
-                    return False
-                return name in ("softmax", "log_softmax", "onehot") or any(map(self.is_row, args))
-        return any(map(self.is_row, ast.iter_child_nodes(node)))
-
-    def piece(self, node: ast.expr, index: str | None) -> Piece:
-        """The expression; rows in it carry *index*, or are written whole where it is None."""
+    def piece(self, node: ast.expr, place: Place) -> Piece:
+        """The expression; what has axes in it carries the indices of *place*."""
         match node:
             case ast.Constant():
                 return self._number(node)
+            case ast.Name(id="pi"):
+                return Piece(tex=r"\pi")
             case ast.Name(id=name):
                 symbol = self.symbols[name]
-                tex = symbol if index is None or name not in self.rows else indexed(symbol, index)
+                tex = _indexed(symbol, [place[axis] for axis in self.indices.axes[name] if axis in place])
                 if symbol.startswith(r"\log "):
                     return Piece(tex=tex, level=PRODUCT, open=True)
                 return Piece(tex=tex, level=POWER if "^" in symbol else ATOM)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                inner = self.piece(operand, index)
+                inner = self.piece(operand, place)
                 return Piece(tex=f"-{inner.last(PRODUCT)}", level=min(inner.level, NEGATIVE), open=inner.open)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-                return self.piece(operand, index)
+                return self.piece(operand, place)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return Piece(tex=r"\text{not }" + self.piece(operand, index).within(ATOM), level=CHOICE)
+                return Piece(tex=r"\text{not }" + self.piece(operand, place).within(ATOM), level=CHOICE)
             case ast.BoolOp(op=op, values=values):
                 word = r"\text{ and }" if isinstance(op, ast.And) else r"\text{ or }"
-                parts = [self.piece(value, index) for value in values]
+                parts = [self.piece(value, place) for value in values]
                 nested = [isinstance(value, ast.BoolOp) for value in values]
                 texts = [part.within(ATOM if deep else CHOICE) for part, deep in zip(parts, nested, strict=True)]
                 return Piece(tex=word.join(texts), level=CHOICE)
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                sides = self.piece(left, index).tex, self.piece(right, index).tex
+                sides = self.piece(left, place).tex, self.piece(right, place).tex
                 return Piece(tex=f"{sides[0]} {_COMPARISONS[type(op)]} {sides[1]}", level=CHOICE)
             case ast.BinOp(left=left, op=op, right=right):
-                return self._arithmetic(left, op, right, index)
+                return self._arithmetic(left, op, right, place)
             case ast.Subscript(value=row, slice=label):
-                return self.piece(row, self.piece(label, None).tex)
+                return self._picked([row, label], place)
             case ast.Call(func=ast.Name(id=name), args=args):
-                return self._call(name, args, index)
+                return self._call(name, args, place)
         raise AssertionError(ast.dump(node))  # the parser has let nothing else pass
 
     def _number(self, node: ast.Constant) -> Piece:
@@ -158,8 +146,8 @@ class _Letters:
             return Piece(tex=power, level=POWER)
         return Piece(tex=rf"{mantissa} \cdot {power}", level=PRODUCT)
 
-    def _arithmetic(self, left: ast.expr, op: ast.operator, right: ast.expr, index: str | None) -> Piece:
-        a, b = self.piece(left, index), self.piece(right, index)
+    def _arithmetic(self, left: ast.expr, op: ast.operator, right: ast.expr, place: Place) -> Piece:
+        a, b = self.piece(left, place), self.piece(right, place)
         match op:
             case ast.Add():
                 return Piece(tex=plus(a.within(SUM), b), level=min(b.level, SUM))
@@ -170,7 +158,7 @@ class _Letters:
             case ast.Pow():
                 return Piece(tex=f"{a.within(ATOM)}^{{{b.tex}}}", level=POWER)
         first, second = factor(a), b.last(PRODUCT)
-        if index is None and self.is_row(left) and self.is_row(right):
+        if all(any(axis not in place for axis in self.indices.axes_of(side)) for side in (left, right)):
             between = r" \odot "
         elif second[0].isdigit() or re.search(r"\d\\frac|\\mathrm\{|\\text\{", first + second):
             between = r" \cdot "
@@ -179,22 +167,29 @@ class _Letters:
         level = CHOICE if b.level == CHOICE else NEGATIVE if first[0] == "-" else PRODUCT
         return Piece(tex=first + between + second, level=level, open=b.open and second == b.tex)
 
-    def _call(self, name: str, args: list[ast.expr], index: str | None) -> Piece:
-        if name in _OVER_CLASSES or (name in ("max", "min") and len(args) == 1):
-            return self._over_classes(name, args[0])
-        if name in ("softmax", "log_softmax"):
-            tex = r"\operatorname{softmax}" + parenthesised(self.piece(args[0], None).tex)
-            tex += "" if index is None else f"_{{{index}}}"
-            if name == "softmax":
-                return Piece(tex=tex, level=POWER)
-            return Piece(tex=rf"\log {tex}", level=PRODUCT, open=True)
-        if name == "onehot":
-            label = self.piece(args[0], None).tex
-            whole = rf"\operatorname{{onehot}}{parenthesised(label)}"
-            return Piece(tex=whole if index is None else f"[{index} = {label}]")
-        if name == "where":
-            return self._cases(args, index)
-        pieces = [self.piece(arg, index) for arg in args]
+    def _call(self, name: str, args: list[ast.expr], place: Place) -> Piece:
+        if is_reduction(name, args):
+            return self._reduced(name, args, place)
+        match name:
+            case "softmax" | "log_softmax" | "sparsemax":
+                return self._normalised(name, args, place)
+            case "onehot":
+                label, axis = self.piece(args[0], place).tex, named(args[1]) if len(args) > 1 else "class"
+                if axis in place:
+                    return Piece(tex=f"[{place[axis]} = {label}]")
+                return Piece(tex=rf"\operatorname{{onehot}}{parenthesised(label)}")
+            case "index":
+                return Piece(tex=place[named(args[0])])
+            case "other":
+                return self._other(args[0], named(args[1]), place)
+            case "pick":
+                return self._picked(args, place)
+            case "where":
+                return self._cases(args, place)
+            case "ctc":
+                listed = ", ".join(self.piece(arg, place).tex for arg in args)
+                return Piece(tex=r"\operatorname{CTC}" + parenthesised(listed), level=POWER)
+        pieces = [self.piece(arg, place) for arg in args]
         if name in ("max", "min", "clip"):
             word = rf"\{name}" if name != "clip" else r"\operatorname{clip}"
             return Piece(tex=word + parenthesised(", ".join(piece.tex for piece in pieces)), level=POWER)
@@ -205,28 +200,54 @@ class _Letters:
             return applied(_NAMED[name], pieces[0])
         return ELEMENTARY[name](pieces[0])
 
-    def _over_classes(self, name: str, arg: ast.expr) -> Piece:
+    def _normalised(self, name: str, args: list[ast.expr], place: Place) -> Piece:
+        axis = self.indices.along(args)
+        inside = {one: index for one, index in place.items() if one != axis}
+        word = "sparsemax" if name == "sparsemax" else "softmax"
+        tex = rf"\operatorname{{{word}}}" + parenthesised(self.piece(args[0], inside).tex)
+        tex += f"_{{{place[axis]}}}" if axis in place else ""
+        if name != "log_softmax":
+            return Piece(tex=tex, level=POWER)
+        return Piece(tex=rf"\log {tex}", level=PRODUCT, open=True)
+
+    def _other(self, value: ast.expr, axis: str, place: Place) -> Piece:
+        inside = {one: index for one, index in place.items() if one not in (axis, other_of(axis))}
+        if other_of(axis) in place:
+            inside[axis] = place[other_of(axis)]
+        return self.piece(value, inside)
+
+    def _picked(self, args: list[ast.expr], place: Place) -> Piece:
+        row, label, *axis = args
+        return self.piece(row, {**place, self.indices.along([row, *axis]): self.piece(label, place).tex})
+
+    def _reduced(self, name: str, args: list[ast.expr], place: Place) -> Piece:
+        axis = self.indices.along(args)
+        size = size_of(axis)
         if name == "size":
-            return Piece(tex="C")
+            return Piece(tex=size)
         if name == "norm":
-            return Piece(tex=rf"\left\lVert {self.piece(arg, None).tex} \right\rVert_{{2}}")
-        index = self.indices[self.depth % len(self.indices)]
-        self.depth += 1
-        entry = self.piece(arg, index)
-        self.depth -= 1
+            inside = {one: index for one, index in place.items() if one != axis}
+            return Piece(tex=rf"\left\lVert {self.piece(args[0], inside).tex} \right\rVert_{{2}}")
+        inside = self.indices.place((axis,), place)
+        index, entry = inside[axis], self.piece(args[0], inside)
         if name == "logsumexp":
             return Piece(tex=rf"\log \sum_{{{index}}} {exponential(entry).tex}", level=PRODUCT, open=True)
-        operator = {"sum": r"\sum", "mean": r"\frac{1}{C} \sum", "max": r"\max", "min": r"\min"}[name]
+        operator = {"sum": r"\sum", "mean": rf"\frac{{1}}{{{size}}} \sum", "max": r"\max", "min": r"\min"}[name]
         level = CHOICE if entry.level == CHOICE else PRODUCT
         return Piece(tex=rf"{operator}_{{{index}}} {entry.last(PRODUCT)}", level=level, open=True)
 
-    def _cases(self, args: list[ast.expr], index: str | None) -> Piece:
+    def _cases(self, args: list[ast.expr], place: Place) -> Piece:
         lines = []
         while True:
             condition, value, rest = args
-            lines.append(rf"{self.piece(value, index).tex} & \text{{if }} {self.piece(condition, index).tex}")
+            lines.append(rf"{self.piece(value, place).tex} & \text{{if }} {self.piece(condition, place).tex}")
             match rest:
                 case ast.Call(func=ast.Name(id="where"), args=args):
                     continue
-            lines.append(rf"{self.piece(rest, index).tex} & \text{{otherwise}}")
+            lines.append(rf"{self.piece(rest, place).tex} & \text{{otherwise}}")
             return Piece(tex=r"\begin{cases} " + r" \\ ".join(lines) + r" \end{cases}", level=CHOICE)
+
+
+def _indexed(symbol: str, indices: Iterable[str]) -> str:
+    joined = ",".join(indices)
+    return indexed(symbol, joined) if joined else symbol

@@ -6,8 +6,8 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
-from lossbench.formula.expression import EXPENSIVE, Constants, expression
-from lossbench.formula.graph import Kind, Node, is_row, number_of, topological
+from lossbench.formula.expression import EXPENSIVE, PI, Constants, expression
+from lossbench.formula.graph import Node, Variable, is_row, number_of, topological
 from lossbench.formula.reduction import Reduction
 from lossbench.formula.schedule import Group, Scope, schedule
 
@@ -48,8 +48,8 @@ class Writer:
 
     def body(
         self,
-        inputs: Mapping[str, tuple[str, Kind]],
-        parameters: Mapping[str, tuple[str, Kind]],
+        inputs: Mapping[str, tuple[str, Variable]],
+        parameters: Mapping[str, tuple[str, Variable]],
         loss: Node,
         factor: Node,
         stores: list[Node],
@@ -82,8 +82,8 @@ class Writer:
         self._line(outside, "total = wide(0)")
         self._line(outside, "for i in range(number):")
         inside = outside.inside()
-        for identifier, (name, kind) in inputs.items():
-            if name in variables and kind == "row":
+        for identifier, (name, given) in inputs.items():
+            if name in variables and given.axes:
                 inside.known[variables[name]] = f"{identifier}[i, ?]"
             elif name in variables:
                 self._assign(variables[name], f"{identifier}[i]", inside)
@@ -167,6 +167,8 @@ class Writer:
         value = number_of(node)
         if value is not None:
             return self.constants.name(value)
+        if node.op == "pi":
+            return self.constants.name(PI)
         if node.op == "size":
             return "size"
         name = place.known[node]
@@ -224,7 +226,7 @@ def _fixed(nodes: Iterable[Node], parameters: set[str]) -> list[Node]:
     """What depends on parameters alone: computed once, before the first element."""
     fixed: dict[Node, None] = {}
     for node in nodes:
-        own = node.op in ("number", "size") or (node.op == "variable" and node.value in parameters)
+        own = node.op in ("number", "pi", "size") or (node.op == "variable" and node.value in parameters)
         if own or (node.args and node.op != "store" and all(arg in fixed for arg in node.args)):
             fixed[node] = None
     return [node for node in fixed if node.args and not is_row(node)]

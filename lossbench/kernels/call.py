@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from threading import Lock
 from types import ModuleType
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from lossbench.errors import LossbenchError
+from lossbench.formula.node import Kind, Variable, variable_of
 
+BATCH = "batch"  # the axis of points, or of a batch's entries
 BLOCK = 16384  # numbers in one sum; fewer are not worth a second thread
 _LABELS = np.dtype(np.int64)
+_WEIGHT = Variable("number", (BATCH,))
 _THREADS = Lock()  # Numba's own threads end the process when two callers share them
 Out = np.ndarray | Mapping[str, np.ndarray] | None
 
@@ -28,11 +32,13 @@ class Kernel:
         dtype: Of arrays and parameters; what has another is converted first.
         reduction: none, mean or sum.
         gradient: Whether calls return the gradients too.
-        inputs: By name, whether real, row or label.
+        inputs: By name, whether real, row or label, or of which type along which axes.
         parameters: The same.
         defaults: Of the parameters.
         differentiated: The inputs that have gradients.
         count: What every element or row adds to the divisor of the mean, where that is one number.
+        batchwise: Whether the arrays hold one point, the batch; else they have an axis of points before the others.
+        pooled: Whether the loss is one number for a batch, which every reduction leaves as it is.
     """
 
     name: str
@@ -40,15 +46,23 @@ class Kernel:
     dtype: np.dtype[Any]
     reduction: str
     gradient: bool
-    inputs: Mapping[str, str]
-    parameters: Mapping[str, str]
+    inputs: Mapping[str, Kind | Variable]
+    parameters: Mapping[str, Kind | Variable]
     defaults: Mapping[str, object]
     differentiated: tuple[str, ...]
     count: float | None
+    batchwise: bool = False
+    pooled: bool = False
     _none: np.ndarray = field(init=False, repr=False)
+    _variables: dict[str, Variable] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_none", np.empty(0, self.dtype))
+        points: tuple[str, ...] = () if self.batchwise else (BATCH,)
+        given = {name: variable_of(one) for name, one in self.inputs.items()}
+        variables = {name: Variable(one.type, (*points, *one.axes)) for name, one in given.items()}
+        variables |= {name: variable_of(one) for name, one in self.parameters.items()}
+        object.__setattr__(self, "_variables", variables)
 
     def __call__(self, *, sample_weight: object = None, out: Out = None, **given: object) -> Any:
         """The value, or with `gradient` the pair of the value and the gradients by input.
@@ -57,99 +71,101 @@ class Kernel:
             sample_weight: Shape (n,), or None for ones.
             out: Takes the largest result, the gradient if there is one; or several arrays by name, `value` and
                 `gradient.<input>`.
-            given: Inputs of shape (n,) or (n, classes), and parameters.
+            given: Inputs of shape (n,) or (n, classes), or along their axes, and parameters.
 
         Raises:
             LossbenchError: A name is unknown or missing, a shape does not fit, something is no number or a label
                 no whole one, or `out` shares memory with something else.
         """
-        arguments = self._arguments(given)
-        first = self._first(arguments)
-        rows = len(first)
+        arguments, sizes = self._arguments(given)
+        rows = sizes.get(BATCH, 0)
         weighted = sample_weight is not None
-        weight = self._array("sample_weight", sample_weight, self.dtype, 1) if weighted else self._none
+        if weighted and self.pooled:
+            raise LossbenchError(f"{self.name} is one number for a whole batch; expected no sample_weight")
+        weight = self._array("sample_weight", sample_weight, _WEIGHT) if weighted else self._none
         if weighted and len(weight) != rows:
             raise LossbenchError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
         outputs = self._outputs(out, arguments, weight, rows)
         values = outputs.get("value", self._none)
-        divisor = self._divisor(arguments, first) if self.reduction == "mean" else None
+        divisor = self._divisor(arguments, sizes) if self.reduction == "mean" and not self.pooled else None
         tail: list[object] = [weight, weighted]
         if self.gradient:
             scale = self.dtype.type(1.0 if divisor is None else 1.0 / divisor if divisor else np.nan)
             tail += [scale, *(outputs[f"gradient.{one}"] for one in self.differentiated)]
         tail += [values, "value" in outputs]
-        total = self._run("value_and_gradient" if self.gradient else "value", [*arguments, *tail], first)
+        total = self._run("value_and_gradient" if self.gradient else "value", [*arguments, *tail], sizes)
         value: Any = values
-        if self.reduction != "none":
+        if self.reduction != "none" or self.pooled:
             with np.errstate(all="ignore"):  # 0/0 is nan, and a large sum infinite
                 value = self.dtype.type(total if divisor is None else np.float64(total) / divisor)
         if not self.gradient:
             return value
         return value, {one: outputs[f"gradient.{one}"] for one in self.differentiated}
 
-    def _run(self, name: str, arguments: list[object], first: np.ndarray) -> float:
-        """The sum over everything, in pairs of blocks; the same for any number of threads."""
-        classes = first.shape[1] if first.ndim == 2 else 1
-        length = max(1, BLOCK // max(1, classes))
-        if len(first) <= length:
+    def _run(self, name: str, arguments: list[object], sizes: Mapping[str, int]) -> float:
+        """The sum over everything, in pairs of blocks of points; the same for any number of threads."""
+        rows = sizes.get(BATCH, 0)
+        length = max(1, BLOCK * max(1, rows) // max(1, prod(sizes.values())))
+        if self.batchwise or rows <= length:
             return float(getattr(self.module, name)(*arguments))
-        sums = np.empty(-(-len(first) // length))
+        sums = np.empty(-(-rows // length))
         with _THREADS:
             getattr(self.module, f"{name}_blocks")(*arguments, length, sums)
         with np.errstate(all="ignore"):
             return float(sums.sum())
 
-    def _divisor(self, arguments: list[Any], first: np.ndarray) -> float:
+    def _divisor(self, arguments: list[Any], sizes: Mapping[str, int]) -> float:
         if self.count is not None:
-            return len(first) * self.count
-        return self._run("divisor", [*arguments, self._none, False, self._none, False], first)
+            return sizes[BATCH] * self.count
+        return self._run("divisor", [*arguments, self._none, False, self._none, False], sizes)
 
-    def _first(self, arguments: list[Any]) -> np.ndarray:
-        """The input that knows the number of elements, or of rows and classes."""
-        kinds = list(self.inputs.values())
-        at = kinds.index("row") if "row" in kinds else 0
-        first: np.ndarray = arguments[at]
-        return first
-
-    def _arguments(self, given: Mapping[str, object]) -> list[Any]:
+    def _arguments(self, given: Mapping[str, object]) -> tuple[list[Any], dict[str, int]]:
+        """Inputs and parameters in order, and how long each axis is."""
         for name in given:
             if name not in self.inputs and name not in self.parameters:
                 known = ", ".join((*self.inputs, *self.parameters))
                 raise LossbenchError(f"{self.name} takes no {name!r}; expected: {known}")
         found: list[Any] = []
-        for name, kind in self.inputs.items():
+        sizes: dict[str, int] = {}
+        for name in self.inputs:
             if name not in given:
                 raise LossbenchError(f"{self.name} needs {name!r}; expected every input: {', '.join(self.inputs)}")
-            dtype = _LABELS if kind == "label" else self.dtype
-            found.append(self._array(name, given[name], dtype, 2 if kind == "row" else 1))
-        first = self._first(found)
-        for (name, kind), array in zip(self.inputs.items(), found, strict=True):
-            expected = first.shape if kind == "row" else first.shape[:1]
+            variable = self._variables[name]
+            array = self._array(name, given[name], variable)
+            expected = tuple(sizes.setdefault(*pair) for pair in zip(variable.axes, array.shape, strict=True))
             if array.shape != expected:
                 raise LossbenchError(f"{name} has shape {array.shape}; expected {expected}, as the other inputs")
-        for name, kind in self.parameters.items():
+            found.append(array)
+        for axis, size in sizes.items():
+            if size == 0 and axis != BATCH and (self.batchwise or sizes[BATCH]):
+                raise LossbenchError(f"the inputs of {self.name} have no entry along {axis!r}; expected at least one")
+        for name in self.parameters:
+            variable = self._variables[name]
             value = given.get(name, self.defaults[name])
-            if kind == "row":
+            if variable.axes:
+                shape = tuple(sizes[axis] for axis in variable.axes)
                 row = converted(name, value, self.dtype)
-                if row.shape not in ((), (first.shape[1],)):
-                    fitting = f"() or {first.shape[1:]}, one per class"
-                    raise LossbenchError(f"{name} has shape {row.shape}; expected {fitting}")
-                found.append(np.array(np.broadcast_to(row, first.shape[1:])))
+                if row.shape not in ((), shape):
+                    raise LossbenchError(f"{name} has shape {row.shape}; expected () or {shape}, one per class")
+                found.append(np.array(np.broadcast_to(row, shape)))
             else:
-                one = self._array(name, value, _LABELS if kind == "label" else self.dtype, 0)
-                found.append(int(one) if kind == "label" else one[()])
-        return found
+                one = self._array(name, value, variable)
+                found.append(int(one) if variable.type == "label" else one[()])
+        return found, sizes
 
-    def _array(self, name: str, value: object, dtype: np.dtype[Any], dimensions: int) -> np.ndarray:
-        array = converted(name, value, dtype)
-        if array.ndim != dimensions:
-            shape = ("(), one number", "(n,)", "(n, classes)")[dimensions]
+    def _array(self, name: str, value: object, variable: Variable) -> np.ndarray:
+        array = converted(name, value, _LABELS if variable.type == "label" else self.dtype)
+        if array.ndim != len(variable.axes):
+            axes = ["n" if axis == BATCH else "classes" if axis == "class" else axis for axis in variable.axes]
+            shape = f"({', '.join(axes)}{',' if len(axes) == 1 else ''})" if axes else "(), one number"
             raise LossbenchError(f"{name} has shape {array.shape}; expected {shape}")
         return array
 
     def _outputs(self, out: Out, arguments: list[Any], weight: np.ndarray, rows: int) -> dict[str, np.ndarray]:
         """The arrays to be written, by name."""
-        shapes = {"value": (rows,)} if self.reduction == "none" else {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.reduction == "none" and not self.pooled:
+            shapes["value"] = (rows,)
         inputs = dict(zip(self.inputs, arguments, strict=False))
         if self.gradient:
             shapes |= {f"gradient.{one}": inputs[one].shape for one in self.differentiated}

@@ -15,11 +15,13 @@ from typing import cast
 
 import numba
 from numba import prange
+from numpy import bool_ as boolean
 from numpy import empty, float32, float64
+from numpy import int64 as integer
 
 from lossbench.kernels.primitives import FASTMATH, Function
 
-__all__ = ["compiled", "empty", "float32", "float64", "folder", "load", "parallel", "prange"]
+__all__ = ["boolean", "compiled", "empty", "float32", "float64", "folder", "integer", "load", "parallel", "prange"]
 
 
 def compiled(function: Function) -> Function:
@@ -79,5 +81,5 @@ def load(name: str, source: str) -> ModuleType:
 def _foundation() -> str:
     """A digest of what generated functions call: Numba's cache does not see it change."""
     here = Path(__file__).parent
-    texts = [(here / f"{name}.py").read_bytes() for name in ("compile", "primitives", "sums")]
+    texts = [(here / f"{name}.py").read_bytes() for name in ("compile", "primitives", "sequences", "sums")]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
