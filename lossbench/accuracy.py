@@ -10,6 +10,7 @@ from lossbench.agreement import Accuracy, compare
 from lossbench.answers import Answers, Certified, Measured
 from lossbench.edges import divergences, edges
 from lossbench.judge import judge
+from lossbench.loss import BATCH, Loss, axes_of
 from lossbench.records import Job
 from lossbench.store import Store
 from lossbench.ulp import Exact, entries
@@ -17,6 +18,7 @@ from lossbench.ulp import Exact, entries
 __all__ = ["Accuracy", "Exact", "cells", "compare", "divergences", "edges", "jobs", "points"]
 
 WHAT = ("value", "gradient")
+DRAWN = ("domain", "drift")
 ERRORS = ("max_ulp", "p99_ulp", "median_ulp", "conditioned", "normwise", "at_zero")
 COUNTS = ("nan", "inf", "finite", "flushed", "missed", "undefined")
 
@@ -47,7 +49,7 @@ def cells(jobs: pd.DataFrame) -> pd.DataFrame:
         planned, measured, refused, failed: Jobs without the divergences, refused ones with the unsupported.
         edges, edges_wrong: Edges that were measured, and those of them that are inaccurate or wrong.
     """
-    counted = jobs[jobs["own_call"]]
+    counted = jobs[jobs["own_call"].astype(bool)]  # a run of conventions alone has none
     found = [
         _cell(key, group)
         for key, group in counted.groupby(["loss", "target", "dtype"], sort=False)
@@ -59,14 +61,17 @@ def cells(jobs: pd.DataFrame) -> pd.DataFrame:
 def points(store: Store | Answers, loss: str, target: str, dtype: str) -> pd.DataFrame:
     """The errors of single drawn points, unreduced, at default parameters: what the picture of errors shows.
 
+    A point of a loss of whole batches is a batch; those of all of them are here.
+
     Columns:
-        x: The first differentiated input; of a row, its entry of largest size.
-        value_ulp, gradient_ulp: Errors in ulps of the exact number, the largest of a row's; infinite at mismatches of
+        x: The first differentiated input; of a row, a table or a batch, its entry of largest size.
+        value_ulp, gradient_ulp: Errors in ulps of the exact number, the largest of a point's; infinite at mismatches of
             kind, nan where nothing is to be compared.
-        exact: The exact value.
-        One for each input that is no row.
+        exact: The exact value, where a point has several that of the largest error.
+        One for each input that is one number of a point.
     """
     answers = Answers.of(store)
+    found = [pd.DataFrame(columns=["x", "value_ulp", "gradient_ulp", "exact"])]
     for job in answers.jobs:
         case = job.case
         if (case.loss, job.target.name, case.dtype, case.points) != (loss, target, dtype, "domain"):
@@ -74,8 +79,10 @@ def points(store: Store | Answers, loss: str, target: str, dtype: str) -> pd.Dat
         measured, certified = answers.measured(job), answers.certified(case)
         plain = case.reduction == "none" and not case.weighted and not case.parameters
         if plain and measured.parts and isinstance(certified, Certified):
-            return _points(answers, measured, certified)
-    return pd.DataFrame(columns=["x", "value_ulp", "gradient_ulp", "exact"])
+            found.append(_points(answers.losses[loss], measured, certified))
+            if not answers.losses[loss].batchwise:
+                break
+    return pd.concat(found[1:] or found, ignore_index=True)
 
 
 def _columns() -> list[str]:
@@ -87,13 +94,14 @@ def _columns() -> list[str]:
 def _row(answers: Answers, job: Job) -> dict[str, object]:
     case = job.case
     measured = judge(answers, job)
-    own = case.points != "divergence" or answers.losses[case.loss].divergences[case.index].call is None
+    loss = answers.losses[case.loss]
+    own = case.points != "divergence" or loss.divergences[case.index].call is None
     row: dict[str, object] = {
         "job": job.key,
         **job.labels,
         "points": case.points,
         "index": case.index,
-        "shape": " x ".join(map(str, case.shape)),
+        "shape": shown.shape(case.shape, loss.dimensions if loss.has_sizes else ()),
         "reduction": case.reduction,
         "weighted": case.weighted,
         "parameters": shown.at(case.parameters),
@@ -137,13 +145,14 @@ def worst(answers: Answers, measured: Measured, what: str) -> str:
     of = certified.exact[name]
     got = measured.got[name].ravel()[part.worst]
     outcome = f"got {shown.number(got, case.dtype, bits=True)}, exact {shown.entry(of, part.worst)}"
-    if of.high.ndim == 0 or not part.grades.size:
-        return f"{case.reduction} of {len(certified.inputs[next(iter(loss.inputs))])}: {outcome}"
-    index = np.unravel_index(part.worst, of.high.shape)
-    at = [f"{one}={shown.row(certified.inputs[one][index[0]], case.dtype, bits=True)}" for one in loss.inputs]
-    if "sample_weight" in certified.inputs:
-        at.append(f"sample_weight={shown.number(certified.inputs['sample_weight'][index[0]], case.dtype)}")
-    where = f"{name.removeprefix('gradient.')}[{index[1]}]: " if len(index) > 1 else ""
+    if (of.high.ndim == 0 and not loss.pooled) or not part.grades.size:
+        return f"{case.reduction} of {loss.lengths(certified.inputs)[BATCH]}: {outcome}"
+    index: tuple[int | np.integer, ...] = np.unravel_index(part.worst, of.high.shape)
+    given = {one: certified.inputs[one] for one in (*loss.inputs, "sample_weight") if one in certified.inputs}
+    if not loss.batchwise:
+        given, index = {one: array[index[0]] for one, array in given.items()}, index[1:]
+    at = [f"{one}={shown.brief(array, case.dtype, bits=one != 'sample_weight')}" for one, array in given.items()]
+    where = f"{name.removeprefix('gradient.')}[{', '.join(map(str, index))}]: " if index else ""
     return f"{', '.join(at)}: {where}{outcome}"
 
 
@@ -158,7 +167,7 @@ def _cell(key: tuple[str, str, str], group: pd.DataFrame) -> dict[str, object]:
     verdict = verdicts.worst(group["verdict"])
     first = group.iloc[0]
     of_verdict = group[group["verdict"] == verdict]
-    drawn = group[group["points"] == "domain"]
+    drawn = group[group["points"].isin(DRAWN)]
     counted = group["points"] != "divergence"
     measured = counted & ~group["verdict"].isin(["unsupported", "refused", "failed"])
     edge = measured & (group["points"] == "edge")
@@ -183,23 +192,27 @@ def _cell(key: tuple[str, str, str], group: pd.DataFrame) -> dict[str, object]:
     return row
 
 
-def _points(answers: Answers, measured: Measured, certified: Certified) -> pd.DataFrame:
-    loss = answers.losses[measured.job.case.loss]
+def _points(loss: Loss, measured: Measured, certified: Certified) -> pd.DataFrame:
     given = certified.inputs
-    first = given[next(name for name, one in loss.inputs.items() if one.grad)]
-    if first.ndim > 1 and first.size:
-        first = np.take_along_axis(first, np.abs(first).argmax(axis=1)[:, None], axis=1)[:, 0]
-    ulps = {name: _plain_ulps(measured.got[name], of) for name, of in certified.exact.items()}
-    gradients = [array.reshape(len(first), -1) for name, array in ulps.items() if name != "value"]
+    count = 1 if loss.batchwise else loss.lengths(given)[BATCH]
+    first = given[next(name for name, one in loss.inputs.items() if one.grad)].reshape(count, -1).astype(np.float64)
+    ulps = {name: _plain_ulps(measured.got[name], of).reshape(count, -1) for name, of in certified.exact.items()}
+    gradients = [array for name, array in ulps.items() if name != "value"]
+    exact = certified.exact["value"].high.reshape(count, -1)
     return pd.DataFrame(
         {
-            "x": first.astype(np.float64),
-            "value_ulp": ulps["value"],
+            "x": _largest_by(first, np.abs(first)),
+            "value_ulp": np.fmax.reduce(ulps["value"], axis=1),
             "gradient_ulp": np.fmax.reduce(np.concatenate(gradients, axis=1), axis=1),
-            "exact": certified.exact["value"].high,
-            **{name: given[name] for name, one in loss.inputs.items() if one.kind != "row"},
+            "exact": _largest_by(exact, np.nan_to_num(ulps["value"], nan=-1.0, posinf=np.inf)),
+            **{name: given[name].reshape(count) for name, one in loss.inputs.items() if not axes_of(one)},
         }
     )
+
+
+def _largest_by(numbers: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Of each row, the number whose size is the largest."""
+    return np.asarray(np.take_along_axis(numbers, size.argmax(axis=1)[:, None], axis=1)[:, 0])
 
 
 def _plain_ulps(got: np.ndarray, of: Exact) -> np.ndarray:

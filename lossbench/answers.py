@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from msgspec.structs import replace
 
 from lossbench import conditioning, verdicts
 from lossbench.agreement import Accuracy, compare, together
-from lossbench.loss import Loss
+from lossbench.loss import BATCH, Loss
 from lossbench.records import REFERENCE, Case, Job, Output, Refusal, Timing
 from lossbench.store import Store
 from lossbench.ulp import Exact
@@ -147,16 +148,18 @@ def exact(
 
     Args:
         case: Says dtype and reduction.
-        loss: Says which inputs are rows and which have gradients.
+        loss: Says along which axes inputs are and which have gradients.
         arrays: The reference's.
         inputs: What went in.
         elements: The value before weights and reduction, where known: it tells what a sum cancels.
     """
-    batch = inputs[next(iter(loss.inputs))].shape[0]
-    classes = next((inputs[name].shape[-1] for name, one in loss.inputs.items() if one.kind == "row"), 1)
-    reduced = case.reduction != "none"
-    share = 1.0 / batch if case.reduction == "mean" and batch else 1.0
-    weight = inputs.get("sample_weight", np.ones(batch)).astype(np.float64)
+    sizes = loss.lengths(inputs)
+    batch = sizes[BATCH]
+    numbers = prod(size for axis, size in sizes.items() if loss.batchwise or axis != BATCH)  # in one point
+    reduced = case.reduction != "none" and not loss.pooled
+    divisor = conditioning.divisor(loss, inputs) if case.reduction == "mean" and reduced else 1.0
+    share = 1.0 / divisor if divisor else 1.0
+    weight = inputs.get("sample_weight", np.ones(() if loss.pooled else batch)).astype(np.float64)
     estimates = conditioning.estimates(loss, inputs)
     moved = weight * estimates["value"].moved
     if reduced:
@@ -166,24 +169,24 @@ def exact(
         moved = share * moved.sum()
     unsaid = _weighed_away(weight, estimates["value"].number)
     value = np.where(unsaid.any() if reduced else unsaid, np.nan, arrays["value"])
-    found = {
-        "value": Exact.of(
-            {**arrays, "value": value}, "value", case.dtype, moved=moved, terms=classes * (batch if reduced else 1)
-        )
-    }
+    terms = numbers * batch if reduced and not loss.batchwise else numbers
+    found = {"value": Exact.of({**arrays, "value": value}, "value", case.dtype, moved=moved, terms=terms)}
     for name, one in loss.inputs.items():
         if one.grad:
-            key, is_row = f"gradient.{name}", one.kind == "row"
-            weights = weight[:, None] if is_row else weight
-            slopes = np.where(_weighed_away(weights, estimates[key].number), np.nan, arrays[key])
+            key, along = f"gradient.{name}", loss.along(name)
+            if loss.batchwise:  # an input moves the losses of many entries, each with its own weight
+                least, most = weight.min(initial=1.0), weight.max(initial=0.0)
+            else:
+                least = most = weight.reshape(-1, *[1] * (len(along) - 1))
+            slopes = np.where(_weighed_away(least, estimates[key].number), np.nan, arrays[key])
             found[key] = Exact.of(
                 {**arrays, key: slopes},
                 key,
                 case.dtype,
-                moved=share * weights * estimates[key].moved,
-                unit=share,
-                terms=classes,
-                rows=is_row,
+                moved=share * most * estimates[key].moved,
+                unit=share if BATCH in along else 1.0,
+                terms=numbers,
+                rows=bool({*along} - {BATCH}),
             )
     return found
 

@@ -13,7 +13,7 @@ from lossbench import inputs, spec
 from lossbench.formula import Graph, floats
 from lossbench.formula.oracle import constant
 from lossbench.formula.parse import parse
-from lossbench.loss import Divergence, Edge, Loss, Numbers
+from lossbench.loss import BATCH, Divergence, Edge, Loss, Numbers
 from lossbench.ulp import Exact, exponent
 
 DIGITS = 4  # A declared decimal of at least so many digits is a rounded one; a shorter one is meant exactly.
@@ -23,7 +23,7 @@ SLACK = 8.0  # Ulps by which another machine may differ from what was declared.
 def claims(loss: Loss, one: Edge | Divergence) -> dict[str, Numbers]:
     """What is declared, of `value` and of each `gradient.<input>`; a gradient without names is that of the first."""
     differentiated = [name for name, given in loss.inputs.items() if given.grad]
-    gradient = one.gradient if isinstance(one.gradient, dict) else {differentiated[0]: one.gradient}
+    gradient = one.gradient if isinstance(one.gradient, dict) else dict.fromkeys(differentiated[:1], one.gradient)
     said = {"value": one.value} | {f"gradient.{name}": gradient.get(name) for name in differentiated}
     return {name: value for name, value in said.items() if value is not None}
 
@@ -137,7 +137,8 @@ def _exactly(value: object) -> object:
 
 
 def conventional(loss: Loss, framework: str, dtype: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which entries of the batch *given* stand where the spec declares that *framework* may differ: shape (n,)."""
+    """Which points of the batch *given* stand where the spec declares that *framework* may differ: shape (n,), or (1,)
+    for a loss of whole batches."""
     found = inside_any(loss, framework, given)
     points = [edge.at for edge in loss.edges if edge.status != "required"]
     for at in points + [one.when for one in _differences(loss, framework)]:
@@ -146,8 +147,8 @@ def conventional(loss: Loss, framework: str, dtype: str, given: Mapping[str, np.
 
 
 def inside_any(loss: Loss, framework: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which entries of the batch *given* stand in a region in which the spec declares that *framework* differs."""
-    found = np.zeros(len(given[next(iter(loss.inputs))]), bool)
+    """Which points of the batch *given* stand in a region in which the spec declares that *framework* differs."""
+    found = np.zeros(_points(loss, given), bool)
     for one in _differences(loss, framework):
         if one.region:
             found |= inside(loss, one.region, given)
@@ -160,23 +161,30 @@ def _differences(loss: Loss, framework: str) -> list[Divergence]:
 
 
 def inside(loss: Loss, region: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which entries of the batch *given* fulfil the condition *region*; a row does if any of its classes does."""
+    """Which points of the batch *given* fulfil the condition *region*; a row does if any of its classes does."""
     names = loss.formula.names
     condition = parse(region, names, Graph(), where=f"a region of {loss.name}")
     numbers = {name: array.astype(np.float64) for name, array in given.items() if name in names}
-    (found,) = floats.evaluate([condition], numbers)
-    batch = len(given[next(iter(loss.inputs))])
-    return np.asarray(np.broadcast_to(found.any(axis=-1) if found.ndim else found, (batch,)))
+    (found,) = floats.evaluate([condition], numbers, sizes=loss.lengths(given))
+    entries = tuple(range(-len(condition.axes), 0))
+    return np.asarray(np.broadcast_to(found.any(axis=entries), (_points(loss, given),)))
+
+
+def _points(loss: Loss, given: Mapping[str, np.ndarray]) -> int:
+    return 1 if loss.batchwise else loss.lengths(given)[BATCH]
 
 
 def _stands_at(point: inputs.Problem, given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which entries of the batch *given* are one of those of *point*, at its parameters."""
-    found = np.zeros(len(given[next(iter(point.arrays))]), bool)
+    """Which points of the batch *given* are one of those of *point*, at its parameters."""
+    found = np.zeros(_points(point.loss, given), bool)
     if any(not np.array_equal(given[name], value) for name, value in point.parameters.items() if name in given):
         return found
+    if point.loss.batchwise:
+        same = all(np.array_equal(given[name], array) for name, array in point.arrays.items())
+        return np.asarray([same])
     if any(given[name].shape[1:] != array.shape[1:] for name, array in point.arrays.items()):
         return found
-    for index in range(len(next(iter(point.arrays.values())))):
+    for index in range(point.entries):
         hits = [given[name] == array[index] for name, array in point.arrays.items()]
         found |= np.logical_and.reduce([hit.reshape(len(found), -1).all(axis=1) for hit in hits])
     return found

@@ -20,8 +20,8 @@ class Evaluation:
     """What a target gives.
 
     Attributes:
-        value: Shape (n,) for reduction none, () otherwise; float64 for dtype float64, else float32, which holds
-            16-bit numbers exactly.
+        value: Shape (n,) for reduction none, () otherwise and for a loss that is one number for a whole batch; float64
+            for dtype float64, else float32, which holds 16-bit numbers exactly.
         gradient: The derivative of the value's sum by each differentiated input, of that input's shape.
     """
 
@@ -34,7 +34,8 @@ class Reference:
     """What is certified; every array is float64 and correctly rounded.
 
     Attributes:
-        value: Shape (n,) for reduction none, () otherwise; nan where mathematics says nothing.
+        value: Shape (n,) for reduction none, () otherwise and for a loss that is one number for a whole batch; nan
+            where mathematics says nothing.
         gradient: The derivative of the value's sum by each differentiated input, of that input's shape; at a kink the
             centre of the subdifferential.
         certified: The same with remainders, proved radii and the ends of subdifferentials.
@@ -92,7 +93,8 @@ def evaluate(
         mode: In place of the target's; by default the first of the framework's modes.
         device: In place of the target's; by default `cpu`.
         sample_weight: Shape (n,); ones where left out.
-        **inputs_and_parameters: Numbers, lists or arrays by the names of the spec; one stands for all elements.
+        **inputs_and_parameters: Numbers, lists or arrays by the names of the spec, along the axes that it names, the
+            batch first where entries have their own; one stands for all elements.
 
     Raises:
         LossbenchError: The request does not fit the loss, or the target cannot serve it.
@@ -127,13 +129,7 @@ def reference(
     problem = inputs.problem(
         found, inputs_and_parameters, dtype=dtype, reduction=reduction, sample_weight=sample_weight
     )
-    certified = oracle.certify(
-        found.formula,
-        problem.arrays,
-        problem.parameters,
-        reduction=problem.reduction,
-        sample_weight=problem.sample_weight,
-    )
+    certified = problem.certified()
     gradient = {name: one.high for name, one in certified.gradient.items()}
     return Reference(value=certified.value.high, gradient=gradient, certified=certified)
 

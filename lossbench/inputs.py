@@ -10,11 +10,12 @@ import numpy as np
 
 from lossbench import spec
 from lossbench.errors import LossbenchError
-from lossbench.loss import Dtype, Loss, Number, Numbers, Reduction
-from lossbench.points import domain_points, timing_points
+from lossbench.formula import oracle
+from lossbench.loss import BATCH, CLASS, Dtype, Loss, Number, Numbers, Reduction
+from lossbench.points import domain_points, drift_points, timing_points
 from lossbench.records import Case
 
-CLASSES = 3  # of rows in an empty batch, which say no number of classes themselves
+UNSAID = 3  # How long an axis is in an empty batch, whose rows do not say it themselves.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,8 @@ class Problem:
     """What a target is asked: exact inputs for one call.
 
     Attributes:
-        arrays: Each input: shape (n,) for an element or a label (int64), (n, classes) for a row; float64 for
-            dtype float64 and float32 otherwise, which holds 16-bit numbers exactly.
+        arrays: Each input, along the axes of `Loss.along`: shape (n,) for an element or a label (int64), (n, classes)
+            for a row; float64 for dtype float64 and float32 otherwise, which holds 16-bit numbers exactly.
         parameters: Rounded too; an array (classes,) for a row parameter, an int for a label parameter.
         sample_weight: Shape (n,), or None for ones.
         call: A divergence's own call, in place of the spec's.
@@ -36,6 +37,22 @@ class Problem:
     parameters: dict[str, float | int | np.ndarray]
     sample_weight: np.ndarray | None = None
     call: str | None = None
+
+    @property
+    def entries(self) -> int:
+        """How many elements or rows the batch has."""
+        return self.loss.lengths(self.arrays)[BATCH]
+
+    def certified(self, *, gradient: bool = True) -> oracle.Certified:
+        """What the mathematics says of it, proved."""
+        return oracle.certify(
+            self.loss.formula,
+            self.arrays,
+            self.parameters,
+            reduction=self.reduction,
+            sample_weight=self.sample_weight,
+            gradient=gradient,
+        )
 
 
 def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -63,10 +80,11 @@ def draw(loss: Loss, case: Case) -> Problem:
         one = loss.divergences[case.index]
         return of_point(loss, one.when, case.dtype, case.reduction, one.call)
     parameters = {name: _float(case.parameters.get(name, one.default)) for name, one in loss.parameters.items()}
+    sizes = dict(zip(loss.dimensions, case.shape, strict=True))
     for name, value in parameters.items():
         if loss.parameters[name].kind == "row":
-            parameters[name] = np.resize(value, case.shape[-1:])
-    points = timing_points if case.points == "timing" else domain_points
+            parameters[name] = np.resize(value, sizes[CLASS])
+    points = {"timing": timing_points, "drift": drift_points, "domain": domain_points}[case.points]
     given, weight = points(loss, case, parameters)
     return problem(
         loss,
@@ -78,7 +96,10 @@ def draw(loss: Loss, case: Case) -> Problem:
 
 
 def of_point(loss: Loss, at: Mapping[str, Numbers], dtype: str, reduction: str, call: str | None = None) -> Problem:
-    """The batch that a table of exact numbers says: of one element or row, or of many where nested one level deeper."""
+    """The batch that a table of exact numbers says: of one element or row, or of many where nested one level deeper.
+
+    A loss of whole batches is always given one: its lists are nested as its axes are.
+    """
     given = {name: _float(value) for name, value in at.items()}
     weight = given.pop("sample_weight", None)
     return problem(loss, given, dtype=dtype, reduction=reduction, sample_weight=weight, call=call)
@@ -109,19 +130,22 @@ def problem(
     missing = [name for name in loss.inputs if name not in given]
     if missing:
         raise LossbenchError(f"{loss.name} needs {missing[0]!r}; expected every input: {', '.join(loss.inputs)}")
-    arrays = {name: _batch(name, given[name], one.kind) for name, one in loss.inputs.items()}
-    weight = None if sample_weight is None else _batch("sample_weight", sample_weight, "real")
-    both = arrays if weight is None else {**arrays, "sample_weight": weight}
-    size = _one_length(loss, {name: array.shape[0] for name, array in both.items()}, "entries")
-    rows = {name: array.shape[1] for name, array in arrays.items() if array.ndim == 2}
-    empty = all(array.size == 0 for array in arrays.values() if array.ndim == 2)
-    classes = CLASSES if not rows or empty else _one_length(loss, rows, "classes")
-
-    def whole(array: np.ndarray) -> np.ndarray:
-        shape = (size, classes) if array.ndim == 2 else (size,)
-        repeated = np.zeros(shape, array.dtype) if array.size == 0 else np.broadcast_to(array, shape)
-        return repeated.copy() if array.dtype == np.int64 else rounded(repeated, dtype)
-
+    along = {name: loss.along(name) for name in loss.inputs}
+    arrays = {name: _batch(loss, name, given[name], one.kind, along[name]) for name, one in loss.inputs.items()}
+    if sample_weight is not None:
+        if loss.pooled:
+            raise LossbenchError(f"{loss.name} is one number for a whole batch; expected no sample_weight")
+        if loss.accumulated:
+            raise LossbenchError(f"{loss.name} takes its weights as an input; expected no sample_weight")
+        along["sample_weight"] = (BATCH,)
+        arrays["sample_weight"] = _batch(loss, "sample_weight", sample_weight, "real", (BATCH,))
+    for name, one in loss.inputs.items():
+        if one.domain == "update" and (arrays[name] < 0).any():
+            raise LossbenchError(f"{name} has the number {arrays[name].min()}; expected those of updates: 0, 1, ...")
+    sizes = {axis: _length(loss, axis, arrays, along) for axis in loss.dimensions}
+    classes = sizes.get(CLASS, UNSAID)
+    whole = {name: _whole(array, tuple(sizes[axis] for axis in along[name]), dtype) for name, array in arrays.items()}
+    weight = whole.pop("sample_weight", None)
     parameters: dict[str, float | int | np.ndarray] = {}
     for name, parameter in loss.parameters.items():
         value = np.asarray(given.get(name, _float(parameter.default)), np.float64)
@@ -137,9 +161,9 @@ def problem(
         loss=loss,
         dtype=dtype,
         reduction=reduction,
-        arrays={name: whole(array) for name, array in arrays.items()},
+        arrays=whole,
         parameters=parameters,
-        sample_weight=None if weight is None else whole(weight),
+        sample_weight=weight,
         call=call,
     )
 
@@ -149,9 +173,12 @@ def _check_option(what: str, value: str, options: tuple[str, ...]) -> None:
         raise LossbenchError(f"unknown {what} {value!r}; expected one of: {', '.join(sorted(options))}")
 
 
-def _batch(name: str, value: object, kind: str) -> np.ndarray:
-    """*value* as a batch: shape (n, classes) for a row, else (n,)."""
-    array = np.asarray(value)
+def _batch(loss: Loss, name: str, value: object, kind: str, along: tuple[str, ...]) -> np.ndarray:
+    """*value* as an array with the axes *along*; a single element or row becomes a batch of one."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise LossbenchError(f"{name} has lists of different lengths; expected equal ones") from None
     if array.size and array.dtype.kind not in "fiub":
         raise LossbenchError(f"{name} has the type {array.dtype}; expected numbers")
     if kind == "label":
@@ -160,27 +187,51 @@ def _batch(name: str, value: object, kind: str) -> np.ndarray:
         array = array.astype(np.int64)
     else:
         array = array.astype(np.float64)
-    dimensions = 2 if kind == "row" else 1
-    if array.ndim == dimensions - 1:
-        return array.reshape(0, CLASSES) if kind == "row" and array.size == 0 else array[None]
-    if array.ndim == dimensions:
+    if array.ndim == len(along):
         return array
-    raise LossbenchError(f"{name} has shape {array.shape}; expected {'(n, classes)' if kind == 'row' else '(n,)'}")
+    if array.size == 0 and 0 < array.ndim < len(along):  # an empty list does not say what it is a list of
+        return array.reshape(*array.shape, *[UNSAID] * (len(along) - array.ndim))
+    if array.ndim == len(along) - 1 and (name == "sample_weight" or not loss.batchwise):
+        return array[None]
+    raise LossbenchError(f"{name} has shape {array.shape}; expected {_shape(along)}")
 
 
-def _one_length(loss: Loss, lengths: dict[str, int], what: str) -> int:
-    """The length that all have, where a length of 1 fits every other."""
+def _shape(along: tuple[str, ...]) -> str:
+    names = [{BATCH: "n", CLASS: "classes"}.get(axis, axis) for axis in along]
+    return f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+
+
+def _length(loss: Loss, axis: str, arrays: Mapping[str, np.ndarray], along: Mapping[str, tuple[str, ...]]) -> int:
+    """How long *axis* is in all arrays that have it, where a length of 1 fits every other."""
+    having = {name: array for name, array in arrays.items() if axis in along[name] and (array.size or axis == BATCH)}
+    if not having:
+        return UNSAID
+    lengths = {name: array.shape[along[name].index(axis)] for name, array in having.items()}
     different = {length for length in lengths.values() if length != 1}
     if len(different) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        what = {BATCH: "entries", CLASS: "classes"}.get(axis, f"length along {axis}")
         raise LossbenchError(f"the inputs of {loss.name} differ in {what}: {found}; expected one number, or 1")
     return different.pop() if different else 1
 
 
+def _whole(array: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """*array* repeated to *shape* and rounded."""
+    repeated = np.zeros(shape, array.dtype) if array.size == 0 else np.broadcast_to(array, shape)
+    return repeated.copy() if array.dtype == np.int64 else rounded(repeated, dtype)
+
+
 def _float(value: object) -> np.ndarray:
-    """Exact numbers (`Numbers`), each as its nearest double."""
+    """Exact numbers (`Numbers`), each as its nearest double.
+
+    Raises:
+        LossbenchError: Lists of one level differ in their lengths.
+    """
 
     def nearest(one: object) -> object:
         return [nearest(inner) for inner in one] if isinstance(one, list) else float(spec.exact(cast(Number, one)))
 
-    return np.asarray(nearest(value), np.float64)
+    try:
+        return np.asarray(nearest(value), np.float64)
+    except ValueError:
+        raise LossbenchError(f"{value} has lists of different lengths; expected equal ones") from None

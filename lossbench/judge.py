@@ -24,6 +24,8 @@ def judge(answers: Answers, job: Job) -> Measured:
         one = loss.divergences[job.case.index]
         return measured if one.kind == "defect" else replace(measured, verdict=verdicts.excused(measured.verdict))
     certified = answers.certified(job.case)
+    if loss.accumulated:  # what is declared is said of whole streams, not of elements
+        return measured
     if isinstance(certified, Certified) and measured.verdict in ("inaccurate", "wrong"):
         return _domain(loss, certified, measured)
     return measured
@@ -35,9 +37,11 @@ def prove(answers: Answers, job: Job) -> tuple[verdicts.Proof, Measured]:
     loss = answers.losses[job.case.loss]
     one = loss.divergences[job.case.index]
     answer = answers.by_key.get(job.key)
-    if isinstance(answer, Refusal) and answer.reason in ("failed", "crashed"):
+    if isinstance(answer, Refusal):
         said = one.raises is not None and one.raises.lower() in answer.detail.lower()
-        return verdicts.proof(ran=True, differs=True, as_declared=said), measured
+        # Only a framework that raises has answered; a worker that dies says nothing, unless that was declared.
+        ran = answer.reason == "failed" or (answer.reason == "crashed" and said)
+        return verdicts.proof(ran=ran, differs=True, as_declared=said), measured
     if not measured.got:
         return "not run", measured
     claims = declared.claims(loss, one)

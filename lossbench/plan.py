@@ -14,19 +14,19 @@ from typing import get_args
 
 from msgspec.structs import replace
 
-from lossbench import spec
+from lossbench import cases, spec
 from lossbench.errors import LossbenchError
-from lossbench.loss import Dtype, Loss, Number, Reduction
+from lossbench.loss import Dtype, Loss
 from lossbench.records import REFERENCE, Case, Job, Target
-from lossbench.suite import Accuracy, Suite, Timing, load, merged
+from lossbench.suite import Accuracy, Drift, Suite, Timing, load, merged
 from lossbench.suite import names as suites
 
 __all__ = ["Suite", "asked", "frameworks", "jobs", "merged", "modes", "suite", "suites", "target"]
 
 ADAPTERS = Path(__file__).parent / "adapters"
 ENTRY_POINTS = "lossbench.adapters"
+KERAS = ("jax", "torch")  # what Keras runs on, beside TensorFlow
 
-Parameters = dict[str, Number | list[Number]]
 Chosen = Callable[[tuple[str, ...]], list[Target]]
 Some = Sequence[str | Path]
 
@@ -53,8 +53,10 @@ def suite(name: str | Path) -> Suite:
         LossbenchError: No such suite, or something in its file is wrong.
     """
     found = load(name)
-    grids: list[Accuracy | Timing] = [*found.accuracy, *found.timing]
-    for text in dict.fromkeys([*found.targets, *(text for grid in grids for text in grid.targets)]):
+    grids: list[Accuracy | Drift | Timing] = [*found.accuracy, *found.drift, *found.timing]
+    named = [*found.targets, *found.further, *found.conventions, *found.keras]
+    named += [text for grid in grids for text in grid.targets]
+    for text in dict.fromkeys(named):
         try:
             target(text)
         except LossbenchError as error:
@@ -137,11 +139,13 @@ def jobs(
         for case, asked in _accuracy(suite, loss, chosen):
             by = (REFERENCE, *asked)
             found |= dict.fromkeys(Job(case=case, target=one, measure="accuracy") for one in by)
+        found |= dict.fromkeys(_conventions(suite, loss, chosen))
     for loss in losses:
         for grid in suite.timing:
             asked = chosen(grid.targets)
             by = (*asked, replace(asked[0], twin=True)) if suite.sampling.twin else tuple(asked)
-            for case, measure, one in product(_timing_cases(grid, loss), grid.measures, by):
+            measures = [one for one in grid.measures if one == "forward" or not loss.accumulated]  # no gradient
+            for case, measure, one in product(cases.timing(grid, loss), measures, by):
                 found[Job(case=case, target=one, measure=measure)] = None
     kept = [job for job in found if not dtypes or job.case.dtype in dtypes]
     if not kept:
@@ -153,58 +157,36 @@ def _accuracy(suite: Suite, loss: Loss, chosen: Chosen) -> Iterator[tuple[Case, 
     """Each case whose numbers are compared, with who is asked beside the reference."""
     asked = chosen(suite.targets)
     for grid in suite.accuracy:
-        for case in _domain_cases(grid, loss):
+        for case in cases.domain(grid, loss):
             yield case, chosen(grid.targets)
+    for many in suite.drift:
+        for case in cases.drift(many, loss):
+            yield case, chosen(many.targets)
     for dtype, (index, edge) in product(suite.edges, enumerate(loss.edges)):
         case = Case(loss=loss.name, digest=loss.digest, dtype=dtype, points="edge", index=index)
         yield replace(case, reduction=edge.reduction), asked
     for index, one in enumerate(loss.divergences if suite.divergences else ()):
         case = Case(loss=loss.name, digest=loss.digest, dtype=one.dtype, points="divergence", index=index)
-        # Said of one mode, it says nothing of another: asked there, it would come out as stale.
-        who = [other for other in asked if other.framework == one.framework and one.mode in (None, other.mode)]
+        # Said of one mode, it says nothing of another: asked there, it would come out as fixed.
+        able = dict.fromkeys([*asked, *chosen(suite.further)] if one.mode else asked)
+        who = [other for other in able if other.framework == one.framework and one.mode in (None, other.mode)]
         if who:
             yield replace(case, reduction=one.reduction), who
 
 
-def _domain_cases(grid: Accuracy, loss: Loss) -> Iterator[Case]:
-    plain: list[tuple[Reduction, bool, Parameters]] = [
-        (reduction, weighted, {}) for reduction, weighted in product(grid.reductions, grid.weighted)
-    ]
-    each = [
-        (grid.reductions[0], grid.weighted[0], {name: value})
-        for name, parameter in loss.parameters.items()
-        for value in parameter.values
-        if grid.parameters == "each"
-    ]
-    for dtype, classes in product(grid.dtypes, grid.classes if _takes_rows(loss) else (0,)):
-        for reduction, weighted, parameters in (*plain, *each):
-            yield Case(
-                loss=loss.name,
-                digest=loss.digest,
-                dtype=dtype,
-                points="domain",
-                shape=(grid.points, classes) if _takes_rows(loss) else (grid.points,),
-                reduction=reduction,
-                parameters=parameters,
-                weighted=weighted,
-            )
-
-
-def _timing_cases(grid: Timing, loss: Loss) -> Iterator[Case]:
-    shapes = grid.rows if _takes_rows(loss) else [(elements,) for elements in grid.elements]
-    for dtype, shape in product(grid.dtypes, shapes):
-        yield Case(
-            loss=loss.name,
-            digest=loss.digest,
-            dtype=dtype,
-            points="timing",
-            shape=shape,
-            reduction=grid.reduction,
-        )
-
-
-def _takes_rows(loss: Loss) -> bool:
-    return any(one.kind == "row" for one in loss.inputs.values())
+def _conventions(suite: Suite, loss: Loss, chosen: Chosen) -> Iterator[Job]:
+    """Each callable of the spec, for the targets of its framework."""
+    asked = chosen(suite.conventions) if suite.conventions else []
+    above = chosen(suite.keras) if suite.keras else []
+    for index, public in enumerate(loss.callables):
+        case = Case(loss=loss.name, digest=loss.digest, dtype="float32", points="callable", index=index)
+        for one in asked:
+            if one.framework == public.framework and one.mode in ("eager", "compiled"):
+                yield Job(case=case, target=one, measure="convention")
+        for one in above:  # as keras.losses, and with the operations of Keras alone
+            ours = public.name.startswith("keras.") and "tf." not in public.call
+            if ours and one.framework in KERAS and one.mode == "eager":
+                yield Job(case=case, target=one, measure="convention")
 
 
 def _chosen(wanted: Sequence[str] | None, own: tuple[str, ...]) -> list[Target]:

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lossbench.loss import Input, Loss
+from lossbench.loss import BATCH, Input, Loss
 from lossbench.records import Case
 
-# The style of point i is STYLES[i % len(STYLES)], for all inputs together.
+# The style of point i is STYLES[i % len(STYLES)], for all inputs together; of a whole batch, that of its case's index.
 STYLES = (
     "ordinary",
     "wide",  # log-uniform magnitudes
-    "near",  # targets close to the prediction, by all powers of two
-    "fit",  # targets equal to it
+    "near",  # targets close to the prediction, by all powers of two; every other entry of a batch to the one before
+    "fit",  # targets equal to it; entries of a batch likewise
     "special",  # ends of the domain, parameters
     "large",  # up to 100 in size; rows of probabilities that are nearly certain
     "tie",  # short numbers: equal entries of a row, predictions a parameter away from the target
@@ -30,6 +30,13 @@ DIGITS = {"float64": 52, "float32": 23, "bfloat16": 7, "float16": 10}
 CONFIDENT = {"float64": 40, "float32": 24, "bfloat16": 24, "float16": 10}  # bits of the smallest probability
 LARGE = 100
 IGNORED = 10  # one label in so many is one to be ignored
+UNEVEN = (0, 4, 0, 1, 1, 1, 1, 0)  # elements of one update after the other: the first has none; one each on average
+EVEN = 1024  # elements of each update that is timed
+# The draws of what is brought to a state, to see whether its mean drifts.
+DRIFTS = (
+    "the same in every update",  # one element of weight 1; all additions are rounded alike
+    "uneven updates",  # and weights, some of which are 0
+)
 
 Drawn = tuple[dict[str, np.ndarray], np.ndarray]
 
@@ -37,25 +44,51 @@ Drawn = tuple[dict[str, np.ndarray], np.ndarray]
 def timing_points(loss: Loss, case: Case, parameters: Mapping[str, np.ndarray]) -> Drawn:
     """Each input, and weights: ordinary points, drawn quickly."""
     random = _random(loss, case)
+    sizes = dict(zip(loss.dimensions, case.shape, strict=True))
     found: dict[str, np.ndarray] = {}
     for name, one in loss.inputs.items():
-        raw = 6 * random.random_sample(case.shape if one.kind == "row" else case.shape[:1]) - 3
+        shape = tuple(sizes[axis] for axis in loss.along(name))
+        raw = 6 * random.random_sample(shape) - 3
         if one.kind == "label":
-            found[name] = random.randint(0, case.shape[-1], case.shape[:1])
+            found[name] = _labels(random, one, sizes, _marks(loss, parameters), shape)
+            if one.domain == "length":
+                found[name] = np.full(shape, sizes[one.of])
+            if one.domain == "update":
+                found[name] = np.arange(shape[0]) // EVEN
         elif one.domain in ("simplex", "log_simplex"):
             rows = _normalised(np.abs(raw) + 0.1)
             found[name] = np.log(rows) if one.domain == "log_simplex" else rows
         elif one.domain == "onehot":
-            found[name] = np.eye(case.shape[1])[random.randint(0, case.shape[1], case.shape[0])]
+            found[name] = _onehot(random, shape)
         else:
             found[name] = _inside(one.domain, raw)
-    return found, 0.5 + random.random_sample(case.shape[:1])
+    return found, 0.5 + random.random_sample(sizes[BATCH])
+
+
+def drift_points(loss: Loss, case: Case, parameters: Mapping[str, np.ndarray]) -> Drawn:
+    """Each input, as many elements as updates: numbers around 0.1, as losses are that have been learnt."""
+    random, (count,) = _random(loss, case), case.shape
+    alike = DRIFTS[case.index] == "the same in every update"
+    found: dict[str, np.ndarray] = {}
+    for name, one in loss.inputs.items():
+        if one.domain == "update":
+            found[name] = np.arange(count) if alike else _uneven(count)
+        elif one.domain == "nonnegative":
+            found[name] = np.ones(count) if alike else random.randint(0, 4, count) / 2
+        else:
+            found[name] = np.full(count, 0.1) if alike else 0.05 + 0.1 * random.random_sample(count)
+    return found, np.ones(count)
+
+
+def _uneven(count: int) -> np.ndarray:
+    """The number of the update of each element."""
+    return np.repeat(np.arange(count), np.resize(UNEVEN, count))[:count]
 
 
 def domain_points(loss: Loss, case: Case, parameters: Mapping[str, np.ndarray]) -> Drawn:
     """Each input, and weights: points of every style, each inside the domain of its input."""
     draw = _Draw(loss, case, parameters)
-    found = {name: draw.input(one) for name, one in loss.inputs.items()}
+    found = {name: draw.input(name, one) for name, one in loss.inputs.items()}
     return found, draw.weight()
 
 
@@ -65,47 +98,72 @@ def _random(loss: Loss, case: Case) -> np.random.RandomState:
     return np.random.RandomState([zlib.crc32(loss.name.encode()), case.index, *case.shape])
 
 
+def _marks(loss: Loss, parameters: Mapping[str, np.ndarray]) -> list[int]:
+    """The labels that are parameters: one to be ignored, a blank."""
+    return [int(parameters[name]) for name, one in loss.parameters.items() if one.kind == "label"]
+
+
+def _labels(
+    random: np.random.RandomState, one: Input, sizes: Mapping[str, int], marks: list[int], shape: tuple[int, ...]
+) -> np.ndarray:
+    match one.domain:
+        case "update":
+            return _uneven(shape[0])
+        case "id":
+            return random.randint(0, max(2, sizes[BATCH] // 2), shape)
+        case "length":  # at least half of it, so that a sequence is mostly longer than what it spells
+            return random.randint((sizes[one.of] + 1) // 2, sizes[one.of] + 1, shape)
+        case "symbol":
+            return random.choice([label for label in range(sizes[one.of]) if label not in marks], shape)
+    return random.randint(0, sizes[one.of], shape)
+
+
+def _onehot(random: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(np.eye(shape[-1])[random.randint(0, shape[-1], shape[:-1])])
+
+
 class _Draw:
     def __init__(self, loss: Loss, case: Case, parameters: Mapping[str, np.ndarray]) -> None:
         self.random = _random(loss, case)
         self.dtype = case.dtype
-        self.size = case.shape[0]
-        self.classes = case.shape[-1]
-        self.style = np.arange(self.size) % len(STYLES)
+        self.loss = loss
+        self.sizes = dict(zip(loss.dimensions, case.shape, strict=True))
+        # Of each point, or of the one that the whole batch is.
+        self.style = np.asarray([case.index]) if loss.batchwise else np.arange(self.sizes[BATCH])
+        self.style = self.style % len(STYLES)
         kinds = {name: one.kind for name, one in loss.parameters.items()}
         numbers = {abs(float(parameters[name])) for name, kind in kinds.items() if kind == "real"}
         self.kinks = np.array(sorted({1.0, *(one for one in numbers if 0 < one <= LARGE)}))
-        self.ignored = [int(parameters[name]) for name, kind in kinds.items() if kind == "label"]
-        self.anchors: dict[str, np.ndarray] = {}  # the first input of each sort, to which later ones are near
+        self.marks = _marks(loss, parameters)
+        self.anchors: dict[tuple[str, ...], np.ndarray] = {}  # the first input of each sort, to which others are near
 
-    def input(self, one: Input) -> np.ndarray:
+    def input(self, name: str, one: Input) -> np.ndarray:
         """The points of the next input."""
+        along = self.loss.along(name)
+        shape = tuple(self.sizes[axis] for axis in along)
         if one.kind == "label":
-            return self._labels()
+            labels = _labels(self.random, one, self.sizes, self.marks, shape)
+            if self.marks and one.domain == "class":
+                labels[self.random.randint(0, IGNORED, shape) == 0] = self.marks[0]
+            return labels
         if one.domain in ("simplex", "log_simplex"):
-            rows = self._probabilities()
+            rows = self._probabilities(along, shape)
             # math.log is the same in every NumPy; np.log depends on its vector instructions.
             return np.vectorize(math.log, otypes=[float])(rows) if one.domain == "log_simplex" else rows
         if one.domain == "onehot":
-            return np.eye(self.classes)[self.random.randint(0, self.classes, self.size)]
-        return _inside(one.domain, self._entries(one.kind))
+            return _onehot(self.random, shape)
+        return _inside(one.domain, self._entries(along, shape))
 
     def weight(self) -> np.ndarray:
         """Positive sample weights, and a zero now and then."""
-        weights = np.ldexp(1 + self.random.random_sample(self.size), self.random.randint(-2, 2, self.size))
+        entries = self.sizes[BATCH]
+        weights = np.ldexp(1 + self.random.random_sample(entries), self.random.randint(-2, 2, entries))
         weights[3::8] = 0
         weights[5::8] = 1
         return weights
 
-    def _labels(self) -> np.ndarray:
-        labels = self.random.randint(0, self.classes, self.size)
-        if self.ignored:
-            labels[self.random.randint(0, IGNORED, self.size) == 0] = self.ignored[0]
-        return labels
-
-    def _entries(self, kind: str) -> np.ndarray:
-        shape = (self.size, self.classes) if kind == "row" else (self.size,)
-        random = self.random
+    def _entries(self, along: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
+        random, is_vector = self.random, bool({*along} - {BATCH})
         ordinary = 4 * random.random_sample((3, *shape)).sum(0) - 6
         exponents = EXPONENTS[self.dtype]
         wide = np.ldexp(1 + random.random_sample(shape), random.randint(-exponents, exponents, shape))
@@ -117,31 +175,34 @@ class _Draw:
             "fit": ordinary,
             "special": random.choice(specials, shape) * self._signs(shape),
             "large": LARGE * (2 * random.random_sample(shape) - 1),
-            "tie": random.randint(-16, 17, shape) / 8 if kind == "real" else random.randint(1, 4, shape) / 2,
+            "tie": random.randint(1, 4, shape) / 2 if is_vector else random.randint(-16, 17, shape) / 8,
         }
-        if kind in self.anchors:
-            anchor = self.anchors[kind]
+        if along in self.anchors:
+            anchor = self.anchors[along]
             points["near"] = anchor * (1 + self._gap(shape))
             points["fit"] = anchor
-            if kind == "real":
+            if is_vector:  # parallel to the anchor
+                points["tie"] = anchor * 2 * self._signs((*shape[:-1], 1))
+            else:
                 points["tie"] = anchor + random.choice(self.kinks, shape) * self._signs(shape)
-            else:  # parallel to the anchor
-                points["tie"] = anchor * 2 * self._signs((self.size, 1))
+        elif self.loss.batchwise and BATCH in along:
+            points["fit"] = _paired(ordinary)
+            points["near"] = _paired(ordinary) * (1 + self._gap(shape))
         chosen = self._chosen(points)
-        if kind == "row":
-            chosen[~chosen.any(axis=1), 0] = 1  # a row of zeros has no direction
-        self.anchors.setdefault(kind, chosen)
+        if is_vector:
+            chosen[~chosen.any(axis=-1), 0] = 1  # a row of zeros has no direction
+        self.anchors.setdefault(along, chosen)
         return chosen
 
-    def _probabilities(self) -> np.ndarray:
-        shape = (self.size, self.classes)
-        random = self.random
+    def _probabilities(self, along: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
+        random, sort = self.random, ("simplex", *along)
+        classes, ones = shape[-1], (*shape[:-1], 1)
         share = random.random_sample(shape)
         bits = CONFIDENT[self.dtype]
-        certain = np.arange(self.classes) == random.randint(0, self.classes, (self.size, 1))
+        certain = np.arange(classes) == random.randint(0, classes, ones)
         wide = np.ldexp(1 + share, -random.randint(0, bits, shape))
         few = np.ldexp(1 + share, -random.randint(bits // 2, bits, shape))
-        anchor = self.anchors.get("simplex", share + 0.05)
+        anchor = self.anchors.get(sort, share + 0.05)
         points = {
             "ordinary": share + 0.05,
             "wide": np.where(certain, 1, wide),
@@ -151,15 +212,19 @@ class _Draw:
             "large": np.where(certain, 1, few),
             "tie": np.ones(shape),
         }
-        rows = self._chosen(points)
-        fit = self.style == STYLES.index("fit")
-        rows = np.where(fit[:, None] & ("simplex" in self.anchors), rows, _normalised(rows))
-        self.anchors.setdefault("simplex", rows)
+        rows = self._chosen({style: _normalised(rows) for style, rows in points.items()} | self._fitting(sort))
+        self.anchors.setdefault(sort, rows)
         return rows
 
+    def _fitting(self, sort: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Rows that are equal to the anchor stay as they are: normalised again they would differ in the last bit."""
+        return {"fit": self.anchors[sort]} if sort in self.anchors else {}
+
     def _chosen(self, points: Mapping[str, np.ndarray]) -> np.ndarray:
+        if self.loss.batchwise:
+            return np.array(points[STYLES[int(self.style[0])]])
         stacked = np.stack([points[style] for style in STYLES])
-        return np.asarray(stacked[self.style, np.arange(self.size)])
+        return np.asarray(stacked[self.style, np.arange(len(self.style))])
 
     def _signs(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.asarray(2.0 * self.random.randint(0, 2, shape) - 1)
@@ -169,9 +234,14 @@ class _Draw:
         return np.asarray(np.ldexp(self._signs(shape), -places))
 
 
+def _paired(entries: np.ndarray) -> np.ndarray:
+    """Every other entry like the one before."""
+    return np.repeat(entries[::2], 2, axis=0)[: len(entries)]
+
+
 def _normalised(rows: np.ndarray) -> np.ndarray:
     # accumulate adds from left to right everywhere; the order in which sum adds is its own affair.
-    return np.asarray(rows / np.add.accumulate(rows, axis=1)[:, -1:])
+    return np.asarray(rows / np.add.accumulate(rows, axis=-1)[..., -1:])
 
 
 def _inside(domain: str, values: np.ndarray) -> np.ndarray:
@@ -192,6 +262,12 @@ def _inside(domain: str, values: np.ndarray) -> np.ndarray:
             return np.asarray(np.where(np.signbit(values), 1 - share, share))
         case "sign":
             return np.where(np.signbit(values), -1.0, 1.0)
+        case "logarithm":  # exponentials that overflow would spoil every mean
+            return np.where(values > 10, 100 / np.maximum(values, 10), values)
+        case "binary":
+            return np.where(np.signbit(values), 0.0, 1.0)
+        case "direction":
+            return np.asarray(values / np.sqrt(np.add.accumulate(values**2, axis=-1)[..., -1:]))
         case "count":
             return np.asarray(np.rint(np.minimum(size, LARGE)))
     raise AssertionError(f"{domain} is the domain of no real numbers")

@@ -9,8 +9,8 @@ import msgspec
 
 from lossbench.loss import Dtype, Number, Reduction
 
-Points = Literal["domain", "edge", "divergence", "timing"]
-Measure = Literal["accuracy", "forward", "gradient"]
+Points = Literal["domain", "drift", "edge", "divergence", "timing", "callable"]
+Measure = Literal["accuracy", "forward", "gradient", "convention"]
 Reason = Literal["unsupported", "not installed", "failed", "crashed", "timed out", "out of memory"]
 
 
@@ -43,9 +43,11 @@ class Case(Struct, frozen=True, kw_only=True):
     Attributes:
         digest: The loss's; an edited formula or call makes another case.
         points: Where the inputs come from: drawn over the domain, an edge or divergence of the spec, or drawn
-            quickly for timing.
-        shape: Of the drawn inputs: `(n,)`, or `(n, classes)` where the loss takes rows; `()` for edges and divergences.
-        index: Which edge or divergence of the spec, from 0.
+            quickly for timing, or for as many updates of a state; or a callable of the spec, of which conventions are
+            asked at points of their own.
+        shape: Of the drawn inputs, along `Loss.dimensions`: `(n,)`, or `(n, classes)` where the loss takes rows; `()`
+            for edges and divergences.
+        index: Which edge, divergence or callable of the spec, or which draw, from 0.
         parameters: Exact numbers, before they are rounded to the dtype; those left out take their defaults.
         weighted: Whether sample weights are drawn.
     """
@@ -66,7 +68,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A case for a target. `accuracy` wants value and gradient as arrays, the others seconds."""
+    """A case for a target. `accuracy` wants value and gradient as arrays, `convention` texts, the others seconds."""
 
     case: Case
     target: Target
@@ -76,6 +78,11 @@ class Job(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """Equal for equal jobs, in every process."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:24]
+
+    @property
+    def timed(self) -> bool:
+        """Whether the clock is what it is for."""
+        return self.measure in ("forward", "gradient")
 
     @property
     def labels(self) -> dict[str, object]:
@@ -108,9 +115,9 @@ class Environment(Struct, frozen=True, kw_only=True, tag="environment"):
 class Output(Struct, frozen=True, kw_only=True, tag="output"):
     """What came out, as names of arrays in the store: `value` and `gradient.<input>`.
 
-    The reference's job has more: what went in, as `input.<name>`, `parameter.<name>` and `sample_weight`; `condition`;
-    and, for `value` and each gradient, `.low` (the remainder beyond the nearest double), `.radius`, and for gradients
-    `.lower` and `.upper`, the ends of the subdifferential (equal where smooth).
+    The reference's job has more: what went in, as `input.<name>`, `parameter.<name>` and `sample_weight`; and, for
+    `value` and each gradient, `.low` (the remainder beyond the nearest double), `.radius`, and for gradients `.lower`
+    and `.upper`, the ends of the subdifferential (equal where smooth).
 
     Attributes:
         arrays: For `store.array`: a digest, or the numbers themselves where they are few.
@@ -122,6 +129,17 @@ class Output(Struct, frozen=True, kw_only=True, tag="output"):
     arrays: dict[str, str]
     inputs: str
     seconds: float
+
+
+class Observed(Struct, frozen=True, kw_only=True, tag="observed"):
+    """What a callable does where its users cannot tell by its name.
+
+    Attributes:
+        says: By topic, a short text that is the same on every machine.
+    """
+
+    job: Job
+    says: dict[str, str]
 
 
 class Timing(Struct, frozen=True, kw_only=True, tag="timing"):
@@ -174,8 +192,8 @@ class Died(Struct, frozen=True, kw_only=True, tag="died"):
     detail: str
 
 
-Answer = Output | Timing | Refusal  # every job gets exactly one of these
-Record = Environment | Output | Timing | Bandwidth | Refusal | Died
+Answer = Output | Observed | Timing | Refusal  # every job gets exactly one of these
+Record = Environment | Output | Observed | Timing | Bandwidth | Refusal | Died
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)

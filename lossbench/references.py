@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from decimal import Context, Decimal
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
-from lossbench import inputs, spec
-from lossbench.errors import SpecError
+from lossbench import inputs, spec, tail
 from lossbench.formula import oracle
-from lossbench.loss import Input, Loss, Number, Numbers, Reference
+from lossbench.loss import CLASS, Input, Loss, Number, Numbers, Reference
 from lossbench.records import Case
 
 POINTS = 6
+CLASSES = 3
+UPDATES = 4  # elements that are accumulated, where the loss is
 DIGITS = 25
+HEADER = tail.header("refresh")
 GRID = 64  # points are multiples of 1/64: short as decimals, exact as floats
-HEADER = "# Written by `lossbench spec refresh`; do not edit by hand."
-_TAIL = re.compile(rf"\n*{re.escape(HEADER)}.*\Z", re.DOTALL)
 
 
 def compute(loss: Loss) -> list[Reference]:
-    """Certified values and gradients at a few short points of the loss's domain, at the default parameters."""
-    case = Case(loss=loss.name, digest=loss.digest, dtype="float64", points="domain", shape=_shape(loss))
-    drawn = inputs.draw(loss, case)
+    """Certified values and gradients at a few short points of the loss's domain, at the default parameters.
+
+    Where the loss is one of whole batches each is a small batch.
+    """
     found: list[Reference] = []
-    for index in range(_shape(loss)[0]):
-        at = {name: _short(array[index], loss.inputs[name]) for name, array in drawn.arrays.items()}
+    for arrays in _drawn(loss):
+        at = {name: _short(array, loss.inputs[name]) for name, array in arrays.items()}
         if at not in (one.at for one in found):
             found.append(_certified(loss, at))
         if len(found) == POINTS:
@@ -56,19 +58,9 @@ def verify(loss: Loss) -> None:
 def refresh(path: Path) -> Loss:
     """Write the reference values of the spec file at *path* anew and return what is read from it then."""
     loss = spec.load(path)
-    body = _TAIL.sub("", loss.source).rstrip()
-    if "[[references]]" in body:
+    if "[[references]]" in tail.body(loss.source):
         raise loss.wrong("references", "[[references]] outside the part that the tool writes; remove them")
-    lines = [body, "", HEADER, *_lines(compute(loss))]
-    text = "\n".join(lines) + "\n"
-    beside = path.with_suffix(".toml.new")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise SpecError(
-            f"{beside}: cannot be written ({error.strerror}); refresh a copy in a folder of your own"
-        ) from None
+    tail.write(path, tail.replaced(loss.source, "refresh", _lines(compute(loss))))
     spec.forget()
     return spec.load(path)
 
@@ -78,19 +70,38 @@ def _said(path: Path) -> str:
     return path.stem if path.parent == spec.FOLDER else str(path)
 
 
-def _shape(loss: Loss) -> tuple[int, ...]:
-    return (8 * POINTS, 3) if loss.formula.has_rows else (8 * POINTS,)
+def _drawn(loss: Loss) -> Iterator[dict[str, np.ndarray]]:
+    """The inputs of one point after the other, or of one whole batch."""
+    sizes = loss.sizes.accuracy[0] if loss.has_sizes else {CLASS: CLASSES}
+    shape = tuple(sizes[axis] for axis in loss.axes)
+    case = Case(loss=loss.name, digest=loss.digest, dtype="float64", points="domain", shape=shape)
+    if loss.batchwise:
+        for index in range(8 * POINTS):
+            yield inputs.draw(loss, replace(case, index=index)).arrays
+    else:
+        drawn = inputs.draw(loss, replace(case, shape=(8 * POINTS, *shape))).arrays
+        for index in range(8 * POINTS):
+            if loss.accumulated:
+                yield {name: array[index : index + UPDATES] for name, array in drawn.items()}
+            else:
+                yield {name: array[index] for name, array in drawn.items()}
 
 
-def _short(value: np.ndarray, given: Input) -> Numbers:
+def _short(values: np.ndarray, given: Input) -> Numbers:
     if given.kind == "label":
-        return int(value)
-    rounded = np.round(np.clip(value, -GRID, GRID) * GRID) / GRID + 0.0  # no negative zero
+        return values.tolist()  # type: ignore[no-any-return]
+    rounded = np.round(np.clip(values, -GRID, GRID) * GRID) / GRID + 0.0  # no negative zero
     if given.domain in ("nonzero", "positive"):
         rounded = np.where(rounded == 0, 1 / GRID, rounded)
-    if given.kind == "row":
-        return [_decimal(one) for one in rounded]
-    return _decimal(rounded)
+    return _nested(rounded, lambda at: _decimal(rounded[at]))
+
+
+def _nested(like: np.ndarray, number: Callable[[tuple[int, ...]], Number]) -> Numbers:
+    """The *number* at each index, in lists as deep as *like* has axes."""
+    texts = np.empty(like.shape, object)
+    for at in np.ndindex(like.shape):
+        texts[at] = number(at)
+    return texts.tolist()  # type: ignore[no-any-return]
 
 
 def _decimal(value: float | np.ndarray) -> Number:
@@ -98,20 +109,26 @@ def _decimal(value: float | np.ndarray) -> Number:
 
 
 def _certified(loss: Loss, at: dict[str, Numbers]) -> Reference:
-    problem = inputs.of_point(loss, at, "float64", "none")
-    certified = oracle.certify(loss.formula, problem.arrays, problem.parameters)
-    gradients = {name: _texts(enclosure, loss.inputs[name].kind) for name, enclosure in certified.gradient.items()}
+    reduction = "mean" if loss.accumulated else "none"
+    certified = inputs.of_point(loss, at, "float64", reduction).certified()
+    gradients = {name: _texts(_alone(loss, enclosure)) for name, enclosure in certified.gradient.items()}
     return Reference(
         at=at,
-        value=_text(certified.value.high[0], certified.value.low[0]),
+        value=_texts(_alone(loss, certified.value)),
         gradient=next(iter(gradients.values())) if len(gradients) == 1 else gradients,
     )
 
 
-def _texts(enclosure: oracle.Enclosure, kind: str) -> Numbers:
-    if kind != "row":
-        return _entry(enclosure, (0,))
-    return [_entry(enclosure, (0, column)) for column in range(enclosure.high.shape[1])]
+def _alone(loss: Loss, enclosure: oracle.Enclosure) -> oracle.Enclosure:
+    """The one point of a batch, or the whole batch."""
+    if loss.batchwise or loss.accumulated:
+        return enclosure
+    fields = {field.name: getattr(enclosure, field.name)[0] for field in dataclasses.fields(enclosure)}
+    return oracle.Enclosure(**fields)
+
+
+def _texts(enclosure: oracle.Enclosure) -> Numbers:
+    return _nested(np.asarray(enclosure.high), lambda at: _entry(enclosure, at))
 
 
 def _entry(enclosure: oracle.Enclosure, at: tuple[int, ...]) -> Number:

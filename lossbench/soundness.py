@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossbench import declared, inputs, plan, references
+from lossbench import callables, declared, inputs, plan, references
 from lossbench.adapters import allowed, call
 from lossbench.errors import CallError, LossbenchError
 from lossbench.formula import oracle
@@ -19,6 +19,9 @@ def verify(loss: Loss) -> None:
             value is not what the formula gives; names file and line.
     """
     _verify_calls(loss)
+    for found in callables.entries([loss]).values():
+        for entry in found:
+            callables.verify(entry)
     _verify_points(loss)
     references.verify(loss)
 
@@ -30,6 +33,9 @@ def _verify_calls(loss: Loss) -> None:
                 _check(loss, f"frameworks.{framework}.{field}", text, call.names(loss, framework))
         settings = (*loss.parameters, "reduction", "dtype", "sample_weight")
         _check(loss, f"frameworks.{framework}.requires", one.requires, settings)
+    for index, one_of in enumerate(loss.callables):
+        if one_of.framework in allowed.MODULES:
+            _check(loss, f"callables[{index}].call", one_of.call, call.names(loss, one_of.framework))
     for index, found in enumerate(loss.divergences):
         key = f"divergences[{index}]"
         if found.framework in allowed.MODULES:
@@ -61,13 +67,7 @@ def _verify_points(loss: Loss) -> None:
             raise loss.wrong(f"edges[{index}].at", str(error)) from None
         if edge.status != "required":
             continue
-        found = oracle.certify(
-            loss.formula,
-            problem.arrays,
-            problem.parameters,
-            reduction=edge.reduction,
-            sample_weight=problem.sample_weight,
-        )
+        found = problem.certified()
         exact = {"value": found.value} | {f"gradient.{name}": one for name, one in found.gradient.items()}
         for name, said in declared.claims(loss, edge).items():
             if not _is_exactly(list(declared.leaves(said)), exact[name]):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from math import prod
 
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 from scipy import stats
 
-from lossbench import verdicts
+from lossbench import shown, verdicts
+from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Bandwidth, Job, Refusal, Timing
 from lossbench.store import Store
 
@@ -26,7 +26,8 @@ def medians(store: Store) -> pd.DataFrame:
     """One row for each planned timing job; twins are in `noise`.
 
     Columns:
-        job, loss, target, framework, mode, device, dtype, measure, shape, elements, reduction: What was timed.
+        job, loss, target, framework, mode, device, dtype, measure, shape, elements, reduction: What was timed;
+            `elements` are the numbers of its largest input.
         median, low, high: Seconds of one call, and the ends of the 95 % interval of the median (nan below 6 samples:
             there is none).
         samples, calls: How many samples, and how many calls each lasted.
@@ -38,10 +39,12 @@ def medians(store: Store) -> pd.DataFrame:
         verdict, reason: Of a refusal; empty where seconds were measured.
     """
     answers = {one.job.key: one for one in store.records() if isinstance(one, Timing | Refusal)}
+    losses = store.losses()
     rows = []
     for job in store.jobs():
-        if job.measure != "accuracy" and not job.target.twin:
-            rows.append({**_case(job), "job": job.key, "case": _same(job), **_timed(answers.get(job.key))})
+        if job.timed and not job.target.twin:
+            case = _case(job, losses[job.case.loss])
+            rows.append({**case, "job": job.key, "case": _same(job), **_timed(answers.get(job.key))})
     measured = ["median", "low", "high", "samples", "calls", "first_call", "traffic", "bytes_per_second"]
     found = pd.DataFrame(rows, columns=["job", *_CASE, *measured, "verdict", "reason", "case"])
     found["ratio"] = found["median"] / found.groupby(["case", "device"])["median"].transform("min")
@@ -59,6 +62,7 @@ def noise(store: Store) -> pd.DataFrame:
         apart: Whether their 95 % intervals do not overlap, which chance alone hardly does.
     """
     timings = {one.job.key: one for one in store.records() if isinstance(one, Timing)}
+    losses = store.losses()
     rows = []
     for twin in timings.values():
         job = replace(twin.job, target=replace(twin.job.target, twin=False))
@@ -67,7 +71,7 @@ def noise(store: Store) -> pd.DataFrame:
         first, second = _interval(_calls(timings[job.key])), _interval(_calls(twin))
         rows.append(
             {
-                **_case(job),
+                **_case(job, losses[job.case.loss]),
                 "median": first[0],
                 "twin_median": second[0],
                 "ratio": second[0] / first[0],
@@ -98,13 +102,13 @@ def bandwidth(store: Store) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["kernel", "bytes", "threads", "bytes_per_second", "low", "high", "samples"])
 
 
-def _case(job: Job) -> dict[str, object]:
+def _case(job: Job, loss: Loss) -> dict[str, object]:
     case = job.case
     return {
         **job.labels,
         "measure": job.measure,
-        "shape": " x ".join(map(str, case.shape)),
-        "elements": prod(case.shape),
+        "shape": shown.shape(case.shape, loss.dimensions if loss.has_sizes else ()),
+        "elements": loss.elements(case.shape),
         "reduction": case.reduction,
     }
 

@@ -26,7 +26,8 @@ class Accuracy(Struct, frozen=True, kw_only=True):
 
     Attributes:
         targets: Those of the suite where none are given.
-        points: How many elements, or rows.
+        points: How many elements, or rows; how many numbers where the loss is one of tables, whose sizes specs say.
+            Of losses of whole batches a few batches are drawn, as large as their specs say.
         classes: Numbers of classes, for losses of rows.
         parameters: "each" adds every one of a spec's `values`, one at a time, by the first reduction and weighting.
     """
@@ -40,8 +41,16 @@ class Accuracy(Struct, frozen=True, kw_only=True):
     parameters: Literal["default", "each"] = "default"
 
 
+class Drift(Struct, frozen=True, kw_only=True):
+    """Numbers of updates of a state, for losses that are accumulated: how far their means drift."""
+
+    dtypes: tuple[Dtype, ...]
+    updates: tuple[Count, ...]
+    targets: tuple[str, ...] = ()
+
+
 class Timing(Struct, frozen=True, kw_only=True):
-    """Sizes to time: `elements` for losses of elements, `rows` (rows, classes) for those of rows."""
+    """Sizes to time: `elements` for losses of elements, `rows` (rows, classes) for those of rows; specs say others."""
 
     dtypes: tuple[Dtype, ...]
     targets: tuple[str, ...] = ()
@@ -74,6 +83,9 @@ class Suite(Struct, frozen=True, kw_only=True):
 
     Attributes:
         targets: As `plan.target` reads them.
+        conventions: Targets that are asked what the callables of their framework do, for the facts of a spec.
+        keras: Targets on whose framework Keras is put, to be asked the same.
+        further: Targets that are asked about divergences of their own mode and nothing else.
         edges: The dtypes in which every edge of a spec is run.
         divergences: Whether they are re-proved: each in its own dtype, and in its own mode where that is planned.
         deadline: Seconds after which a job is given up.
@@ -83,7 +95,11 @@ class Suite(Struct, frozen=True, kw_only=True):
     name: str = ""
     summary: str
     targets: Annotated[tuple[str, ...], Meta(min_length=1)]
+    further: tuple[str, ...] = ()
+    conventions: tuple[str, ...] = ()
+    keras: tuple[str, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
+    drift: tuple[Drift, ...] = ()
     edges: tuple[Dtype, ...] = ()
     divergences: bool = False
     timing: tuple[Timing, ...] = ()
@@ -113,6 +129,7 @@ def load(name: str | Path) -> Suite:
         found,
         name=path.stem,
         accuracy=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.accuracy),
+        drift=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.drift),
         timing=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.timing),
     )
 
@@ -125,7 +142,11 @@ def merged(suites: Sequence[Suite]) -> Suite:
         name="+".join(one.name for one in suites),
         summary="; ".join(one.summary for one in suites),
         targets=_unique(text for one in suites for text in one.targets),
+        further=_unique(text for one in suites for text in one.further),
+        conventions=_unique(text for one in suites for text in one.conventions),
+        keras=_unique(text for one in suites for text in one.keras),
         accuracy=tuple(grid for one in suites for grid in one.accuracy),
+        drift=tuple(grid for one in suites for grid in one.drift),
         edges=_unique(dtype for one in suites for dtype in one.edges),
         divergences=any(one.divergences for one in suites),
         timing=tuple(grid for one in suites for grid in one.timing),

@@ -124,8 +124,8 @@ def excused(verdict: Verdict) -> Verdict:
     return "convention" if verdict in ("inaccurate", "wrong", "refused") else verdict
 
 
-Proof = Literal["confirmed", "changed", "stale", "not run"]
-PROOFS: tuple[Proof, ...] = ("confirmed", "changed", "stale", "not run")
+Proof = Literal["confirmed", "changed", "fixed", "not run"]
+PROOFS: tuple[Proof, ...] = ("confirmed", "changed", "fixed", "not run")
 
 
 def proof(*, ran: bool, differs: bool, as_declared: bool) -> Proof:
@@ -133,5 +133,5 @@ def proof(*, ran: bool, differs: bool, as_declared: bool) -> Proof:
     if not ran:
         return "not run"
     if not differs:
-        return "stale"
+        return "fixed"
     return "confirmed" if as_declared else "changed"

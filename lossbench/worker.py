@@ -9,21 +9,37 @@ import os
 import platform
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from lossbench import __version__, adapters, inputs, messages, spec, timing
-from lossbench.adapters import Adapter, Prepared
+from lossbench import __version__, adapters, conventions, inputs, messages, spec, timing
+from lossbench.adapters import Adapter, Prepared, namespace
 from lossbench.arrays import Arrays, digest
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.loss import Loss
-from lossbench.messages import Answer, Closed, Open, Ready, Reply, Request, Sample, Samples, Stream, Streamed, Warm
-from lossbench.records import REFERENCE, Environment, Job, Output, Reason, Refusal
+from lossbench.messages import (
+    Answer,
+    Closed,
+    Open,
+    Ready,
+    Reply,
+    Request,
+    Sample,
+    Samples,
+    Stream,
+    Streamed,
+    Survey,
+    Surveyed,
+    Tried,
+    Try,
+    Warm,
+)
+from lossbench.records import REFERENCE, Environment, Job, Observed, Output, Reason, Refusal
 
 LONGEST = 400  # characters of a framework's words that are kept
 NUMBER_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -52,6 +68,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._target: tuple[Adapter, Path] | None = None
+        self._framework = ""
         self._ready: _Ready | None = None
 
     def reply(self, request: Request) -> Reply:
@@ -59,6 +76,8 @@ class Worker:
         match request:
             case Open():
                 return self._open(request)
+            case Answer(job=job) if job.measure == "convention":
+                return _observed(self._opened()[1], job)
             case Answer(job=job):
                 adapter, folder = self._opened()
                 return perform(adapter, _loss(folder, job), job, Arrays(folder / "arrays"))
@@ -70,6 +89,11 @@ class Worker:
                 from lossbench import bandwidth  # imports Numba
 
                 return Streamed(records=[one for size in sizes for one in bandwidth.measure(size, threads, min_sample)])
+
+            case Survey():
+                return Surveyed(callables=namespace.public(adapters.losses(self._framework)))
+            case Try():
+                return self._try(request)
 
     def _opened(self) -> tuple[Adapter, Path]:
         assert self._target is not None, "the harness opens a target before it asks"
@@ -84,7 +108,7 @@ class Worker:
             return Closed(reason="not installed", detail=f"{error}; try: pip install 'lossbench[{target.framework}]'")
         except Exception as error:
             return Closed(reason=_reason(error), detail=_words(error))
-        self._target = adapter, Path(request.folder)
+        self._target, self._framework = (adapter, Path(request.folder)), target.framework
         # Plain text: a framework's version may be a class of its own.
         versions, settings, machine = ({name: str(value) for name, value in one.items()} for one in told)
         ours = {"lossbench": __version__, "python": platform.python_version(), "numpy": np.__version__}
@@ -92,6 +116,16 @@ class Worker:
         return Environment(
             target=target, versions=ours | versions, settings=variables | settings, machine=_machine() | machine
         )
+
+    def _try(self, request: Try) -> Tried:
+        adapter, folder = self._opened()
+        arrays = Arrays(folder / "arrays")
+        try:
+            problem = inputs.draw(spec.load(request.path), request.case)
+            found = adapter.prepare(replace(problem, call=request.call)).arrays()
+        except Exception as error:
+            return Tried(failed=_words(error))
+        return Tried(arrays={name: arrays.put(array) for name, array in found.items()})
 
     def _warm(self, request: Warm) -> Ready | Refusal:
         adapter, folder = self._opened()
@@ -145,6 +179,14 @@ def perform(adapter: Adapter, loss: Loss, job: Job, arrays: Arrays) -> Output | 
     )
 
 
+def _observed(folder: Path, job: Job) -> Observed | Refusal:
+    """What the job's callable says to every topic."""
+    try:
+        return Observed(job=job, says=conventions.observe(_loss(folder, job), job.case.index, job.target))
+    except Exception as error:
+        return Refusal(job=job, reason=_reason(error), detail=_words(error))
+
+
 def given(problem: Problem) -> dict[str, np.ndarray]:
     """All that goes into a call, by the names that records use."""
     found = {f"input.{name}": array for name, array in problem.arrays.items()}
@@ -158,9 +200,8 @@ def traffic(problem: Problem, measure: str) -> int:
     size = {name: array.size for name, array in problem.arrays.items()}
     kinds = {name: problem.loss.inputs[name].kind for name in size}
     read = sum(count * (LABEL_BYTES if kinds[name] == "label" else number) for name, count in size.items())
-    entries = max(len(array) for array in problem.arrays.values())
-    weights = 0 if problem.sample_weight is None else entries
-    value = entries if problem.reduction == "none" else 1
+    weights = 0 if problem.sample_weight is None else problem.entries
+    value = problem.entries if problem.reduction == "none" and not problem.loss.pooled else 1
     differentiated = [name for name, one in problem.loss.inputs.items() if one.grad]
     gradient = sum(size[name] for name in differentiated) if measure == "gradient" else 0
     return read + number * (weights + value + gradient)

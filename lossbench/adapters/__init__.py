@@ -1,7 +1,8 @@
 """What every adapter offers, and how adapters are found. An adapter is the one file that imports its framework.
 
 An adapter module has `MODES`, a literal tuple with the default first, and `open(target)`. Importing it imports the
-framework, so an `ImportError` means that the framework is not installed.
+framework, so an `ImportError` means that the framework is not installed. It may have `losses()`: every public function
+and class that is a loss, by its name, found by looking at the framework.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from lossbench.inputs import Problem
 from lossbench.records import Target
 
 GROUP = "lossbench.adapters"  # the entry points of other packages
-SHARED = ("allowed", "call", "divisor")  # modules here that are no adapters
+SHARED = ("allowed", "call", "divisor", "elsewhere", "namespace", "state")  # modules here that are no adapters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,16 @@ def load(framework: str) -> Module:
         if entry.name == framework:
             return cast(Module, entry.load())
     return cast(Module, importlib.import_module(f"{__name__}.{framework}"))
+
+
+def losses(framework: str) -> dict[str, Any]:
+    """Every public function and class of *framework* that is a loss, by its name; none where its adapter tells none.
+
+    Raises:
+        LossbenchError, ImportError: As `load`.
+    """
+    tell = getattr(load(framework), "losses", None)
+    return {} if tell is None else cast(dict[str, Any], tell())
 
 
 def check_mode(target: Target, modes: tuple[str, ...]) -> None:

@@ -24,6 +24,7 @@ SUBMODULES = (  # besides those, the ones in which losses and array operations a
     "jnp.linalg",
     "keras.activations",
     "keras.losses",
+    "keras.metrics",
     "keras.ops",
     "nn.functional",
     "optax.losses",
@@ -44,7 +45,8 @@ SUBMODULES = (  # besides those, the ones in which losses and array operations a
     "torch.nn.functional",
     "torch.special",
 )
-ARRAY_ATTRIBUTES = ("astype", "dtype", "mean", "shape", "sum", "to")  # of any array
+ARRAY_ATTRIBUTES = ("astype", "device", "dtype", "mean", "shape", "sum", "to")  # of any array
+STATE_ATTRIBUTES = ("reset_state", "result", "update_state")  # of what a metric keeps
 REFUSED = {  # read or write files, run other code, or change the whole process
     *("compile", "eval_context", "from_file", "fromfile", "frombuffer", "import_graph_def", "load", "load_library"),
     *("load_op_library", "loads", "loadtxt", "genfromtxt", "numpy_function", "print", "printoptions", "py_function"),
@@ -92,6 +94,12 @@ def _check(node: ast.AST, known: tuple[str, ...], text: str) -> None:
                 raise CallError(f"`{text}` uses ** in a call; {_EXPECTED}")
             for child in ast.iter_child_nodes(node):
                 _check(child, known, text)
+        case ast.Lambda(
+            args=ast.arguments(posonlyargs=[], vararg=None, kwonlyargs=[], kwarg=None, defaults=[]) as given
+        ):
+            if not given.args:
+                raise CallError(f"`{text}` has a lambda without arguments; {_EXPECTED}")
+            _check(node.body, (*known, *(one.arg for one in given.args)), text)
         case ast.Constant(value=bytes()):
             raise CallError(f"`{text}` has bytes; {_EXPECTED}")
         case _ if isinstance(node, _PLAIN):
@@ -111,7 +119,7 @@ def _check_attribute(node: ast.Attribute, known: tuple[str, ...], text: str) -> 
             raise CallError(f"`{text}` uses the module {path}; expected one of: {', '.join(_reachable(known))}")
         if node.attr.startswith("_") or node.attr in REFUSED:
             raise CallError(f"`{text}` uses {path}.{node.attr}; expected a loss or an array operation")
-    elif node.attr in ARRAY_ATTRIBUTES:
+    elif node.attr in ARRAY_ATTRIBUTES or (path == "state" and node.attr in STATE_ATTRIBUTES):
         _check(node.value, known, text)
     else:
         raise CallError(

@@ -91,14 +91,14 @@ def function(
     def reduce(values: Any, sample_weight: Any) -> Any:
         if sample_weight is not None:
             values = values * sample_weight
-        if problem.reduction == "none":
+        if problem.reduction == "none" or problem.loss.pooled:
             return values
         if problem.reduction == "mean" and sample_weight is None and divided is None:
             return mean(values)
         whole = total(values)
         if problem.reduction == "sum":
             return whole
-        return whole / (len(next(iter(problem.arrays.values()))) if divided is None else divided)
+        return whole / (problem.entries if divided is None else divided)
 
     numbers = {name: value for name, value in problem.parameters.items() if not isinstance(value, np.ndarray)}
     scope = {

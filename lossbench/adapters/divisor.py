@@ -7,14 +7,15 @@ import numpy as np
 from lossbench.formula import floats
 from lossbench.formula.graph import number_of
 from lossbench.inputs import Problem
+from lossbench.loss import BATCH
 
 
 def of(problem: Problem) -> float | None:
     """The divisor of *problem*'s mean, or None where it is the number of elements or rows."""
-    divisor = problem.loss.formula.divisor
+    loss = problem.loss
+    divisor = loss.formula.divisor
     if number_of(divisor) == 1:
         return None
-    size = len(next(iter(problem.arrays.values())))
     given = problem.arrays | {name: np.asarray(value) for name, value in problem.parameters.items()}
-    (terms,) = floats.evaluate([divisor], given)
-    return float(np.broadcast_to(terms, (size, 1)).sum())
+    (terms,) = floats.evaluate([divisor], given, [(BATCH,) if loss.batchwise else ()], loss.lengths(problem.arrays))
+    return float(np.broadcast_to(terms, (problem.entries,)).sum())

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lossbench.adapters import Prepared, call, check_mode, threads, variables
+from lossbench.adapters import Prepared, call, check_mode, namespace, state, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
@@ -31,6 +31,17 @@ def open(target: Target) -> _Jax:  # noqa: A001  the name that every adapter has
     except (RuntimeError, IndexError) as error:
         raise Unsupported(f"jax {jax.__version__} finds no {target.device} device here ({error})") from None
     return _Jax(target.mode, device)
+
+
+def losses() -> dict[str, Any]:
+    """All of optax.losses, and what else in optax or jax.nn says by its name that it is one."""
+    found = dict(namespace.named("optax.losses", optax.losses))
+    known = {id(one) for one in found.values()}
+    for path, module in (("optax", optax), ("jax.nn", jax.nn)):
+        for name, one in namespace.named(path, module):
+            if namespace.says_so(name) and id(one) not in known:
+                found[name] = one
+    return found
 
 
 class _Jax:
@@ -61,6 +72,8 @@ class _Jax:
         }
 
     def prepare(self, problem: Problem) -> Prepared:
+        if problem.loss.accumulated:
+            return self._folded(problem)
         value_of = call.function(problem, "jax", MODULES, total=jnp.sum, mean=jnp.mean)
         given = call.arrays(problem)
         names = [name for name, one in problem.loss.inputs.items() if one.grad]
@@ -98,6 +111,19 @@ class _Jax:
             return {name: np.asarray(one).astype(dtype) for name, one in named.items()}
 
         return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+
+    def _folded(self, problem: Problem) -> Prepared:
+        dtype = np.float64 if problem.dtype == "float64" else np.float32
+        return state.prepare(
+            problem,
+            "jax",
+            MODULES,
+            array=lambda array: self._array(array, problem.dtype),
+            compiled=jax.jit if self.mode == "compiled" else lambda step: step,
+            awaited=jax.block_until_ready,
+            numbers=lambda value: np.asarray(value).astype(dtype),
+            scope=lambda: _precision(problem.dtype),
+        )
 
     def _array(self, array: np.ndarray, dtype: str) -> Any:
         kept = array if array.dtype == np.int64 else array.astype(jnp.dtype(dtype))

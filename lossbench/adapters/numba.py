@@ -61,15 +61,18 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
         defaults={name: _number(one.default) for name, one in loss.parameters.items()},
         differentiated=signature.differentiated,
         count=None if divisor is None else float(divisor),
+        batchwise=loss.batchwise,
+        pooled=loss.pooled,
     )
 
 
 def signature_of(loss: Loss) -> Signature:
     """What kernels of *loss* take."""
+    names = loss.formula.names
     return Signature(
-        inputs={name: one.kind for name, one in loss.inputs.items()},
-        parameters={name: one.kind for name, one in loss.parameters.items()},
-        differentiated=tuple(name for name, one in loss.inputs.items() if one.grad),
+        inputs={name: names[name] for name in loss.inputs},
+        parameters={name: names[name] for name in loss.parameters},
+        differentiated=loss.formula.differentiated,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Any
 
@@ -13,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
-from lossbench.adapters import Prepared, call, check_mode, threads, variables
+from lossbench.adapters import Prepared, call, check_mode, namespace, state, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
@@ -48,6 +49,21 @@ def _set_threads(count: int) -> None:
         return
 
 
+def losses() -> dict[str, Any]:
+    """In keras.losses each subclass of its Loss and what compares two things; in tf.nn what says that it is a loss."""
+    found = {}
+    for name, one in namespace.named("keras.losses", keras.losses):
+        if inspect.isclass(one):
+            if issubclass(one, keras.losses.Loss):
+                found[name] = one
+        elif namespace.says_so(name) or namespace.required(one) >= 2:
+            found[name] = one
+    for name, one in namespace.named("tf.nn", tf.nn):
+        if namespace.says_so(name) or namespace.takes(one, "labels", "logits"):
+            found[name] = one
+    return found
+
+
 class _TensorFlow:
     def __init__(self, mode: str, device: str) -> None:
         self.mode = mode
@@ -80,6 +96,8 @@ class _TensorFlow:
         }
 
     def prepare(self, problem: Problem) -> Prepared:
+        if problem.loss.accumulated:
+            return self._folded(problem)
         value_of = call.function(problem, "tensorflow", MODULES, total=tf.reduce_sum, mean=tf.reduce_mean)
         given = call.arrays(problem)
         names = [name for name, one in problem.loss.inputs.items() if one.grad]
@@ -113,6 +131,19 @@ class _TensorFlow:
             return {name: tf.cast(tf.convert_to_tensor(one), dtype).numpy() for name, one in named.items()}
 
         return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+
+    def _folded(self, problem: Problem) -> Prepared:
+        dtype = tf.float64 if problem.dtype == "float64" else tf.float32
+        return state.prepare(
+            problem,
+            "tensorflow",
+            MODULES,
+            array=lambda array: _tensor(array, problem.dtype),
+            compiled=self._built,
+            awaited=self._awaited,
+            numbers=lambda value: tf.cast(tf.convert_to_tensor(value), dtype).numpy(),
+            scope=lambda: tf.device(self.device),
+        )
 
     def _built(self, function: Any) -> Any:
         if self.mode == "eager":

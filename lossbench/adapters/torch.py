@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 
-from lossbench.adapters import Prepared, call, check_mode, threads, variables
+from lossbench.adapters import Prepared, call, check_mode, namespace, state, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
@@ -34,6 +35,22 @@ def open(target: Target) -> _Torch:  # noqa: A001  the name that every adapter h
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="lossbench-torch-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return _Torch(target.mode, torch.device(target.device))
+
+
+def losses() -> dict[str, Any]:
+    """What reduces, stands in torch's module of losses, or says by its name that it is one."""
+    found = {
+        name: one
+        for name, one in namespace.named("torch.nn.functional", F)
+        if not inspect.isclass(one) and (namespace.says_so(name) or namespace.takes(one, "reduction"))
+    }
+    for name, one in namespace.named("torch.nn", torch.nn):
+        if not (inspect.isclass(one) and issubclass(one, torch.nn.Module)):
+            continue
+        home = one.__module__.rpartition(".")[2]
+        if home == "loss" or namespace.says_so(name) or namespace.takes(one, "reduction"):
+            found[name] = one
+    return found
 
 
 class _Torch:
@@ -65,6 +82,8 @@ class _Torch:
         }
 
     def prepare(self, problem: Problem) -> Prepared:
+        if problem.loss.accumulated:
+            return self._folded(problem)
         forward_call, gradient_call = self._function(problem), self._function(problem)
         names = [name for name, one in problem.loss.inputs.items() if one.grad]
         tensors = {name: self._tensor(array, problem.dtype) for name, array in call.arrays(problem).items()}
@@ -90,8 +109,23 @@ class _Torch:
 
         return Prepared(forward=forward, gradient=gradient, arrays=arrays)
 
+    def _folded(self, problem: Problem) -> Prepared:
+        dtype = torch.float64 if problem.dtype == "float64" else torch.float32
+        return state.prepare(
+            problem,
+            "torch",
+            MODULES,
+            array=lambda array: self._tensor(array, problem.dtype),
+            compiled=self._built,
+            awaited=self._awaited,
+            numbers=lambda value: value.to("cpu", dtype).numpy(),
+            scope=torch.no_grad,
+        )
+
     def _function(self, problem: Problem) -> Any:
-        eager = call.function(problem, "torch", MODULES, total=torch.sum, mean=torch.mean)
+        return self._built(call.function(problem, "torch", MODULES, total=torch.sum, mean=torch.mean))
+
+    def _built(self, eager: Any) -> Any:
         return torch.compile(eager, dynamic=False) if self.mode == "compiled" else eager
 
     def _tensor(self, array: np.ndarray, dtype: str) -> torch.Tensor:
