@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lossbench.adapters.numba import kernel
+    from lossbench.audit import Coverage, coverage
     from lossbench.errors import CallError, LossbenchError, SpecError, StoreError, Unsupported
     from lossbench.evaluation import Evaluation, Reference, evaluate, reference
     from lossbench.loss import Loss
+    from lossbench.porting import Recipe, port
     from lossbench.runs import Run, run
     from lossbench.spec import load, names
 
@@ -18,36 +20,44 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CallError": "errors",
+    "Coverage": "audit",
     "Evaluation": "evaluation",
     "Loss": "loss",
     "LossbenchError": "errors",
     "Reference": "evaluation",
+    "Recipe": "porting",
     "Run": "runs",
     "SpecError": "errors",
     "StoreError": "errors",
     "Unsupported": "errors",
+    "coverage": "audit",
     "evaluate": "evaluation",
     "kernel": "adapters.numba",
     "load": "spec",
     "names": "spec",
+    "port": "porting",
     "reference": "evaluation",
     "run": "runs",
 }
 
 __all__ = [
     "CallError",
+    "Coverage",
     "Evaluation",
     "Loss",
     "LossbenchError",
+    "Recipe",
     "Reference",
     "Run",
     "SpecError",
     "StoreError",
     "Unsupported",
+    "coverage",
     "evaluate",
     "kernel",
     "load",
     "names",
+    "port",
     "reference",
     "run",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
@@ -72,13 +73,25 @@ def show_all(
 
 @app.command()
 def show(
-    loss: Annotated[str, typer.Argument(help="A name, an alias, or the path of a spec file.")], as_json: Json = False
+    loss: Annotated[str, typer.Argument(help="A name, an alias, or the path of a spec file.")],
+    number: Annotated[
+        int | None, typer.Option("--script", help="Only a script that shows the divergence of this number.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """One loss: formula, parameters, calls, divergences, edges."""
     from lossbench import terminal
 
     found = spec.load(loss)
-    if as_json:
+    if number is not None:
+        from lossbench import script  # imports NumPy and the oracle
+
+        text = script.of(found, number)
+        if as_json:
+            _print_json({"loss": found.name, "number": number, "script": text})
+        else:
+            print(text, end="")  # as it is: to be copied, or written to a file
+    elif as_json:
         _print_json(msgspec.to_builtins(found, enc_hook=str))
     else:
         out.print(terminal.loss(found))
@@ -129,6 +142,63 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], as_json
 
 
 @app.command()
+def coverage(
+    framework: Annotated[
+        list[str] | None, typer.Option("--framework", help="Only this framework; repeatable.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Only write the table of cells into this Markdown file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Every public loss of every installed framework, and the spec that covers it."""
+    from lossbench import audit, terminal
+
+    losses = spec.load_all()
+    if write is not None:
+        write.write_text(audit.written(write.read_text(encoding="utf-8"), losses), encoding="utf-8")
+        return
+    found = audit.coverage(framework)
+    if as_json:
+        _print_json(_coverage(found, audit.cells(losses)))
+    else:
+        out.print(terminal.coverage(found))
+        out.print(terminal.cells(audit.cells(losses)))
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def port(
+    call: Annotated[
+        str, typer.Argument(help="A loss of a framework, as it is written: 'keras.losses.Huber(delta=2.0)', mse.")
+    ],
+    to: Annotated[
+        list[str] | None, typer.Option("--to", help="The framework to go to; repeatable; all others by default.")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="Which, where the callable is several for different inputs.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The same loss in other frameworks: code to copy, what to convert, and the proof that both agree."""
+    from lossbench import porting
+    from lossbench.porting import printed
+
+    found = porting.port(call, to or "all", loss=loss)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        out.print(printed.recipe(found))
+    raise typer.Exit(found.exit_code)
+
+
+def _coverage(found: Any, cells: dict[str, Any]) -> dict[str, object]:
+    lines = [{**asdict(line), "status": line.status} for line in found.lines]
+    named = {name: getattr(found, name) for name in ("versions", "wrong", "stale", "unmeasured")}
+    return {"callables": lines, "cells": cells, **named}
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """What is installed, which devices there are, what limits the measurement."""
     from lossbench import doctor, terminal
@@ -162,6 +232,30 @@ def refresh_specs(files: Files = None) -> None:
         out.print(f"{escape(str(path))}: {len(found.references)} reference values")
 
 
+@specs.command("facts")
+def write_facts(
+    files: Files = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Only this target; facts of others are kept. Repeatable.")
+    ] = None,
+) -> None:
+    """Ask every public callable of spec files how it behaves, in its framework, and write the facts into the files."""
+    from lossbench import terminal
+    from lossbench.conventions import writing
+
+    losses = [loss for loss in map(spec.load, files or spec.names()) if loss.callables]
+    with terminal.progress(err) as tell:
+        refused = writing.write(losses, target, progress=tell)
+    for name, why in refused.items():
+        err.print(f"[yellow]{escape(name)}[/yellow]: {escape(why)}; its facts are kept", soft_wrap=True)
+    for loss in losses:
+        again = spec.load(loss.path)
+        count = sum(len(fact.says) for fact in again.facts)
+        out.print(f"{escape(str(again.path))}: {count} facts of {len(again.callables)} callables", soft_wrap=True)
+    if refused:
+        raise typer.Exit(3)
+
+
 @specs.command("new")
 def new_spec(
     name: Annotated[str, typer.Argument(help="The loss's name, a Python identifier in lower case.")],
@@ -180,6 +274,8 @@ def _left(run: Path) -> list[Job]:
 
 def _finished(done: Any, as_json: bool) -> None:
     """Print where the report is; leave with 3 where something could not be measured."""
+    from lossbench import terminal
+
     page, refusals, silent = done.page, done.refusals(), done.silent()
     unmeasured = {reason: count for reason, count in refusals.items() if reason in UNMEASURED}
     for target, why in silent.items():
@@ -187,9 +283,13 @@ def _finished(done: Any, as_json: bool) -> None:
     for reason, count in unmeasured.items():
         jobs = "job" if count == 1 else "jobs"
         err.print(f"[yellow]{count} {jobs} {reason}[/yellow]: the report says which and why", soft_wrap=True)
+    proofs = done.proofs()
     if as_json:
-        _print_json({"run": str(done.path), "report": str(page), "refusals": refusals, "silent": silent})
+        found = {"refusals": refusals, "silent": silent, "divergences": proofs["result"].value_counts().to_dict()}
+        _print_json({"run": str(done.path), "report": str(page), **found})
     else:
+        for line in terminal.proofs(proofs):
+            out.print(line, soft_wrap=True)
         out.print(escape(str(page)), soft_wrap=True)
     if unmeasured or silent:
         raise typer.Exit(3)

@@ -7,14 +7,15 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from math import ceil, prod
+from math import ceil
 from threading import Lock
 from typing import TypeVar
 
 from lossbench import __version__
 from lossbench.child import Child, Lost
 from lossbench.messages import Answer, Closed, Open, Ready, Reply, Request, Sample, Samples, Stream, Streamed, Warm
-from lossbench.records import Died, Environment, Job, Output, Record, Refusal, Target, Timing
+from lossbench.records import Answer as Answered
+from lossbench.records import Died, Environment, Job, Observed, Output, Record, Refusal, Target, Timing
 from lossbench.store import Store
 
 Progress = Callable[[int, int, str], None]
@@ -65,8 +66,8 @@ class _Run:
         left = [job for job in self.jobs if job.key not in self.done]
         self.tell("starting")
         try:
-            self.compare([job for job in left if job.measure == "accuracy"])
-            self.time([job for job in left if job.measure != "accuracy"])
+            self.compare([job for job in left if not job.timed])
+            self.time([job for job in left if job.timed])
         finally:
             self.stop()
             for child in self.children:
@@ -82,7 +83,7 @@ class _Run:
             if self.stopped:  # a worker that we ended ourselves says nothing of its job
                 return
             self.store.append(record)
-            if isinstance(record, Output | Timing | Refusal):
+            if isinstance(record, Answered):
                 self.done.add(record.job.key)
                 self.tell(f"{record.job.target.name} {record.job.case.loss}")
 
@@ -167,7 +168,7 @@ class _Run:
         return reply
 
     def compare(self, jobs: list[Job]) -> None:
-        """Accuracy jobs: each target's in one worker, as many workers as cores."""
+        """Accuracy and convention jobs: each target's in one worker, as many workers as cores."""
         by_target: dict[Target, list[Job]] = {}
         for job in jobs:
             by_target.setdefault(job.target, []).append(job)
@@ -179,7 +180,7 @@ class _Run:
             if self.stopped:
                 return
             reply = self.ask(crew, job, Answer(job=job))
-            if isinstance(reply, Output):
+            if isinstance(reply, Output | Observed):
                 self.append(reply)
         for member in crew.values():
             if isinstance(member, Child):
@@ -191,7 +192,8 @@ class _Run:
             return
         targets = list(dict.fromkeys(job.target for job in jobs))
         crew: Crew = dict(zip(targets, self.together(self.open, targets), strict=True))
-        sizes = sorted({prod(job.case.shape) * BYTES[job.case.dtype] for job in jobs})
+        losses = self.store.losses()
+        sizes = sorted({losses[job.case.loss].elements(job.case.shape) * BYTES[job.case.dtype] for job in jobs})
         rounds = [list(group) for _, group in groupby(jobs, key=lambda job: (job.case, job.measure))]
         stream: Child | None = self.start(BANDWIDTH)
         for number, group in enumerate(rounds):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from lossbench.records import Bandwidth, Environment, Job, Output, Reason, Refusal, Struct, Target
+from lossbench.records import Bandwidth, Case, Environment, Job, Observed, Output, Reason, Refusal, Struct, Target
 
 
 class Open(Struct, frozen=True, kw_only=True, tag="open"):
@@ -22,7 +24,7 @@ class Closed(Struct, frozen=True, kw_only=True, tag="closed"):
 
 
 class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
-    """Do an accuracy job; answered by an `Output` or a `Refusal`."""
+    """Do an accuracy or convention job; answered by an `Output`, an `Observed` or a `Refusal`."""
 
     job: Job
 
@@ -70,8 +72,52 @@ class Streamed(Struct, frozen=True, kw_only=True, tag="streamed"):
     records: list[Bandwidth]
 
 
-Request = Open | Answer | Warm | Sample | Stream
-Reply = Environment | Closed | Output | Refusal | Ready | Samples | Streamed
+class Survey(Struct, frozen=True, kw_only=True, tag="survey"):
+    """Name every public loss of the open target's framework; answered by `Surveyed`."""
+
+
+class Argument(Struct, frozen=True, kw_only=True):
+    """One of a function or constructor; `plain` tells the default None from one that is no number and no text."""
+
+    name: str
+    required: bool = False
+    default: bool | int | float | str | None = None
+    plain: bool = True
+    keyword_only: bool = False
+
+
+class Public(Struct, frozen=True, kw_only=True):
+    """A public function or class; `called` are the arguments that an instance of a class is called with."""
+
+    name: str
+    kind: Literal["function", "class"]
+    arguments: list[Argument]
+    called: list[str] = []
+
+
+class Surveyed(Struct, frozen=True, kw_only=True, tag="surveyed"):
+    """All of them; empty where a framework does not tell."""
+
+    callables: list[Public]
+
+
+class Try(Struct, frozen=True, kw_only=True, tag="try"):
+    """Run *call* in place of that of the spec file *path* at the inputs of *case*; answered by `Tried`."""
+
+    path: str
+    case: Case
+    call: str | None
+
+
+class Tried(Struct, frozen=True, kw_only=True, tag="tried"):
+    """What came out, as names of arrays in the folder, or the framework's own words where nothing did."""
+
+    arrays: dict[str, str] = {}
+    failed: str = ""
+
+
+Request = Open | Answer | Warm | Sample | Stream | Survey | Try
+Reply = Environment | Closed | Output | Observed | Refusal | Ready | Samples | Streamed | Surveyed | Tried
 
 _encoder = msgspec.json.Encoder()
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

@@ -42,6 +42,11 @@ class Run:
         """One row for each timing job: median with its interval, ratio to the fastest, part of the bandwidth."""
         return speed.medians(self.store)
 
+    def proofs(self) -> pd.DataFrame:
+        """One row for each declared divergence that was run again: confirmed, changed, fixed or not run."""
+        found = accuracy.divergences(self.store)
+        return found[found["target"] != ""]
+
     def refusals(self) -> dict[str, int]:
         """How many jobs have no answer, by reason."""
         return dict(Counter(one.reason for one in self.store.records() if isinstance(one, Refusal)))

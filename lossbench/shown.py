@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ml_dtypes
 import numpy as np
@@ -49,6 +49,21 @@ def row(values: np.ndarray, dtype: str, *, bits: bool = False) -> str:
     if len(values) > FEW:
         shown[FEW - 2 :] = [f"... {len(values) - FEW + 1} more ...", row(values[-1], dtype, bits=bits)]
     return f"[{', '.join(shown)}]"
+
+
+def brief(values: np.ndarray, dtype: str, *, bits: bool = False) -> str:
+    """As `row`, but a table without bits, and of one with many entries only its shape and the range of its numbers."""
+    if values.ndim < 2 or values.size <= FEW:
+        return row(values, dtype, bits=bits and values.ndim < 2)
+    ends = " to ".join(number(end.item(), dtype) for end in (values.min(), values.max()))
+    return f"{' x '.join(map(str, values.shape))} numbers, {ends}"
+
+
+def shape(sizes: Sequence[int], axes: Sequence[str]) -> str:
+    """`1024 x 10`, or with the names of *axes* where there are some: `time 50, class 20`; of edges nothing."""
+    if not axes:
+        return " x ".join(map(str, sizes))
+    return ", ".join(f"{axis} {size}" for axis, size in zip(axes, sizes, strict=False))
 
 
 def answer(values: np.ndarray, dtype: str) -> str:

@@ -25,7 +25,7 @@ from lossbench import __version__, records, spec
 from lossbench.arrays import Arrays
 from lossbench.errors import StoreError
 from lossbench.loss import Loss
-from lossbench.records import Job, Output, Record, Refusal, Struct, Timing
+from lossbench.records import Answer, Job, Record, Struct
 from lossbench.suite import Suite
 
 FORMAT = 1
@@ -137,7 +137,7 @@ class Store:
 
     def done(self) -> set[str]:
         """The keys of the jobs that have their record."""
-        return {one.job.key for one in self.records() if isinstance(one, Output | Timing | Refusal)}
+        return {one.job.key for one in self.records() if isinstance(one, Answer)}
 
     def left(self) -> list[Job]:
         """The jobs that have no record yet, in the order of the plan."""

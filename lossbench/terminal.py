@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, get_args
@@ -19,6 +19,9 @@ from lossbench.loss import Loss
 from lossbench.records import Job, Measure
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from lossbench.audit import Coverage
     from lossbench.doctor import Finding
 
 Tell = Callable[[int, int, str], None]
@@ -59,6 +62,38 @@ def findings(found: Sequence[Finding]) -> RenderableType:
     return table
 
 
+def coverage(found: Coverage) -> RenderableType:
+    """What `lossbench coverage` found: all callables, what is missing first, and the counts."""
+    order = {"missing": 0, "excluded": 1, "covered": 2}
+    table = _table("framework", "callable", "spec")
+    for line in sorted(found.lines, key=lambda line: (order[line.status], line.framework, line.name)):
+        said = {"covered": ", ".join(line.losses), "excluded": f"excluded: {line.reason}", "missing": ""}[line.status]
+        text = escape(said) if said else "[red]MISSING[/red]"
+        table.add_row(line.framework, escape(line.name), text)
+    counts = _table("namespace", "callables", "covered", "excluded", "missing")
+    for namespace, count in sorted(found.counts().items()):
+        numbers = (count.total(), count["covered"], count["excluded"], count["missing"])
+        counts.add_row(escape(namespace), *map(str, numbers))
+    parts: list[RenderableType] = [table, counts]
+    for framework, versions in found.versions.items():
+        parts.append(escape(f"{framework}: " + ", ".join(f"{name} {of}" for name, of in versions.items())))
+    parts += [
+        f"[yellow]{framework} not measured[/yellow]: {escape(why)}" for framework, why in found.unmeasured.items()
+    ]
+    parts += [f"[red]wrong[/red]: {escape(said)}" for said in found.wrong]
+    parts += [f"note: not in the installed version: {escape(said)}" for said in found.stale]
+    parts += [f"[red]missing[/red]: no spec covers {escape(line.name)}" for line in found.missing]
+    return Group(*parts)
+
+
+def cells(found: Mapping[str, Mapping[str, int]]) -> RenderableType:
+    """How many losses are native, a recipe or absent, by framework."""
+    table = _table("losses that are", *found)
+    for form in dict.fromkeys(form for counted in found.values() for form in counted):
+        table.add_row(form, *(str(counted.get(form, 0)) for counted in found.values()))
+    return table
+
+
 def loss(one: Loss) -> RenderableType:
     """Formula, inputs, parameters, calls, divergences and edges of a loss."""
     parts: list[RenderableType] = [
@@ -89,6 +124,20 @@ def loss(one: Loss) -> RenderableType:
     parts += [_divergences(one), _edges(one), _heading("sources")]
     parts += [f"  {escape(source.title)}. {escape(source.where)}. {escape(source.url)}" for source in one.sources]
     return Group(*parts)
+
+
+def proofs(found: pd.DataFrame) -> list[str]:
+    """How many divergences are as declared, and a line for each that is not any more."""
+    counts = Counter(found["result"])
+    if not counts:
+        return []
+    lines = [f"divergences: {', '.join(f'{count} {word}' for word, count in counts.most_common())}"]
+    for row in found[found["result"].isin(["changed", "fixed"])].to_dict("records"):
+        got = row["got_value"] or row["reason"]
+        got += f", gradient {row['got_gradient']}" if row["got_gradient"] else ""
+        where = f"{row['loss']} {row['index'] + 1}, {row['target']}, {row['dtype']}, at {row['at']}"
+        lines.append(f"[yellow]{row['result']}[/yellow]: {escape(f'{where}: {got}')}")
+    return lines
 
 
 def plan(jobs: Sequence[Job]) -> RenderableType:
@@ -159,13 +208,13 @@ def _python(text: str) -> Syntax:
 def _divergences(one: Loss) -> RenderableType:
     if not one.divergences:
         return ""
-    table = _table("framework", "kind", "at", "gives", "why", title="divergences")
-    for found in one.divergences:
+    table = _table("number", "framework", "kind", "at", "gives", "why", title="divergences")
+    for number, found in enumerate(one.divergences, 1):
         given = [f"raises {found.raises}"] if found.raises else []
         given += [f"value {found.value}"] if found.value is not None else []
         given += [f"gradient {found.gradient}"] if found.gradient is not None else []
         at = ", ".join(f"{name} = {value}" for name, value in found.when.items())
-        table.add_row(found.framework, found.kind, escape(at), escape("; ".join(given)), escape(found.why))
+        table.add_row(str(number), found.framework, found.kind, escape(at), escape("; ".join(given)), escape(found.why))
     return table
 
 

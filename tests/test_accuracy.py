@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from shapes import shape
 from square import JAX, Bench
 
 from lossbench import accuracy, conditioning, inputs, spec
 from lossbench.accuracy import Exact, compare
-from lossbench.formula.oracle import certify
 from lossbench.records import Case
 from lossbench.ulp import FORMATS, exponent
 
@@ -355,13 +355,12 @@ def test_movement_of_a_row_is_about_that_of_its_entries():
 @pytest.mark.parametrize("name", spec.names())
 def test_every_kernel_is_estimated_as_the_reference_certifies_it(name):
     loss = spec.load(name)
-    shape = (14, 4) if loss.formula.has_rows else (14,)
-    case = Case(loss=name, digest=loss.digest, dtype="float64", points="domain", shape=shape)
+    case = Case(loss=name, digest=loss.digest, dtype="float64", points="domain", shape=shape(loss, 14, 4))
     problem = inputs.draw(loss, case)
     given = problem.arrays | {key: np.asarray(value) for key, value in problem.parameters.items()}
 
     found = conditioning.estimates(loss, given)
-    certified = certify(loss.formula, problem.arrays, problem.parameters, gradient=False).value.high
+    certified = problem.certified(gradient=False).value.high
 
     finite = np.isfinite(certified)
     error = np.abs(found["value"].number[finite] - certified[finite])

@@ -14,15 +14,15 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "optax"}
 # A module may import modules of its own layer and of those below it.
 LAYERS = (
     {"cli"},
-    {"doctor", "evaluation", "report", "runs", "terminal"},
-    {"accuracy", "answers", "edges", "harness", "judge", "references", "soundness", "speed", "worker"},
-    {"adapters", "child"},
+    {"audit", "doctor", "evaluation", "porting", "report", "runs", "terminal"},
+    {"accuracy", "answers", "conventions", "edges", "harness", "judge", "plain", "references", "script", "soundness", "speed", "worker", "workers"},
+    {"adapters", "callables", "child"},
     {"agreement", "declared", "inputs", "plan", "store"},
-    {"bandwidth", "conditioning", "messages", "points", "suite", "verdicts"},
-    {"records", "spec"},
+    {"bandwidth", "cases", "conditioning", "messages", "points", "suite", "verdicts"},
+    {"checks", "records", "spec"},
     {"loss"},
     {"formula", "kernels"},
-    {"arrays", "errors", "lines", "shown", "timing", "toml", "ulp"},
+    {"arrays", "errors", "lines", "shown", "tail", "timing", "toml", "ulp"},
 )
 
 
@@ -64,7 +64,7 @@ def loaded(statement: str, packages: set[str] = FRAMEWORKS) -> set[str]:
 
 
 def test_parent_imports_no_framework():
-    parent = "accuracy, adapters, doctor, evaluation, harness, inputs, plan, references, report, runs, speed, store"
+    parent = "accuracy, adapters, audit, doctor, evaluation, harness, inputs, plan, references, report, runs, speed, store"
 
     assert not loaded(f"import lossbench\nfrom lossbench import cli, {parent}")
 

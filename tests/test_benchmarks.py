@@ -50,6 +50,12 @@ def test_what_was_measured_is_given_to_asv():
     assert CLASSES["huber"]().track_forward(cache, *place) == {"samples": [1.0, 2.0], "number": 3}
 
 
+def test_of_several_draws_at_one_place_the_largest_error_is_given():
+    key, other = ("pairs", "track_value_ulp", ("torch",)), ("pairs", "track_value_ulp", ("jax",))
+
+    assert benchmarks.largest([(key, 1.0), (key, 3.0), (other, 0.0), (key, 2.0)]) == {key: 3.0, other: 0.0}
+
+
 def test_asv_finds_and_accepts_the_benchmarks():
     command = [sys.executable, "-m", "asv", "check", "--environment", f"existing:{sys.executable}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -274,3 +274,29 @@ def test_page_says_everything_without_scripts(chromium, index):
     assert len(chromium.find_elements(By.CSS_SELECTOR, "#losses td.box")) == 12
     assert not chromium.find_element(By.ID, "filters").is_displayed()
     chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_defects_are_filtered_and_the_address_keeps_it(browser, index):
+    browser.get(index.replace("index.html", "defects.html") + "#framework=jax")
+    lines = browser.find_elements(By.CSS_SELECTOR, "#defects tbody tr")
+    seen = [line for line in lines if line.is_displayed()]
+
+    assert 0 < len(seen) < len(lines)
+    assert all(line.get_attribute("data-framework") == "jax" for line in seen)
+
+    browser.find_element(By.CSS_SELECTOR, "#filter [type=reset]").click()
+
+    WebDriverWait(browser, 5).until(lambda _: all(line.is_displayed() for line in lines))
+    assert "framework" not in browser.current_url
+
+
+def test_script_of_a_defect_opens(browser, index):
+    browser.get(index.replace("index.html", "defects.html"))
+    opens = browser.find_element(By.CLASS_NAME, "opens")
+    sheet = browser.find_element(By.ID, opens.get_attribute("popovertarget"))
+    assert not sheet.is_displayed()
+
+    opens.click()
+
+    assert sheet.is_displayed()
+    assert "import" in sheet.find_element(By.TAG_NAME, "code").text

@@ -77,6 +77,14 @@ def test_show_prints_formula_calls_and_edges(invoke):
     assert "edges" in shown
 
 
+def test_show_prints_the_script_of_a_divergence(invoke):
+    script = invoke("show", "huber", "--script", "1").stdout
+
+    compile(script, "<script>", "exec")
+    assert "keras.losses.Huber(" in script
+    assert json.loads(invoke("show", "huber", "--script", "1", "--json").stdout)["script"] == script
+
+
 def test_show_resolves_aliases(invoke):
     assert json.loads(invoke("show", "mse", "--json").stdout)["name"] == "squared_error"
 
@@ -86,6 +94,7 @@ def test_show_resolves_aliases(invoke):
     [
         (("show", "hubr"), "unknown loss 'hubr'; did you mean: huber"),
         (("show", "none.toml"), "cannot be read"),
+        (("show", "huber", "--script", "99"), "huber has no divergence 99; expected a number from 1 to "),
         (("list", "--family", "regresion"), "expected one of:"),
         (("run", "smoky", "--dry-run"), "unknown suite 'smoky'; expected one of:"),
         (("run", "smoke", "--loss", "hubr", "--dry-run"), "unknown loss 'hubr'"),
@@ -95,6 +104,9 @@ def test_show_resolves_aliases(invoke):
         (("report", "nowhere"), "nowhere"),
         (("run", "--resume", "nowhere"), "nowhere"),
         (("spec", "new", "Bad-Name"), "is no name for a loss"),
+        (("coverage", "--framework", "torsh"), "unknown framework 'torsh'; expected one of:"),
+        (("port", "F.hubert_loss"), "no loss is called 'F.hubert_loss'; did you mean: torch.nn.functional.huber_loss"),
+        (("port", "nn.HuberLoss", "--to", "torsh"), "unknown framework 'torsh'; expected one of:"),
         (("nonsense",), "nonsense"),
     ],
 )

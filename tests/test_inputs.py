@@ -1,6 +1,7 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import ml_dtypes
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shapes import shape
 
 from lossbench import inputs, spec
 from lossbench.errors import LossbenchError
@@ -15,6 +17,7 @@ from lossbench.loss import Dtype
 from lossbench.points import STYLES
 from lossbench.records import Case
 
+NAMES = [*spec.names(), *map(str, sorted((Path(__file__).parent / "specs_with_axes").glob("*.toml")))]
 DTYPES = get_args(Dtype)
 POINTS = 40 * len(STYLES)
 CLASSES = 5
@@ -23,13 +26,25 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float
 
 def case(name: str, dtype: str = "float32", points: str = "domain", **rest: object) -> Case:
     loss = spec.load(name)
-    rows = any(one.kind == "row" for one in loss.inputs.values())
-    shape = rest.pop("shape", (POINTS, CLASSES) if rows else (POINTS,))
-    return Case(loss=name, digest=loss.digest, dtype=dtype, points=points, shape=shape, **rest)
+    at = rest.pop("shape", shape(loss, POINTS, CLASSES))
+    return Case(loss=loss.name, digest=loss.digest, dtype=dtype, points=points, shape=at, **rest)
 
 
 def drawn(name: str, *args: object, **rest: object) -> inputs.Problem:
     return inputs.draw(spec.load(name), case(name, *args, **rest))
+
+
+def is_label(domain: str, labels: np.ndarray, size: int, marks: list[int]) -> np.ndarray:
+    match domain:
+        case "class":
+            return ((labels >= 0) & (labels < size)) | np.isin(labels, marks)
+        case "symbol":
+            return (labels >= 0) & (labels < size) & ~np.isin(labels, marks)
+        case "length":
+            return (labels >= 0) & (labels <= size)
+        case "id":
+            return labels >= 0
+    raise AssertionError(f"no test of the domain {domain}")
 
 
 def is_inside(domain: str, values: np.ndarray, dtype: str) -> np.ndarray:
@@ -47,20 +62,24 @@ def is_inside(domain: str, values: np.ndarray, dtype: str) -> np.ndarray:
             return (values >= 0) & (values <= 1)
         case "sign":
             return np.abs(values) == 1
+        case "logarithm":
+            return (values <= 10) & np.isfinite(values)
+        case "binary":
+            return np.isin(values, (0, 1))
         case "count":
             return (values >= 0) & (values == np.rint(values)) & np.isfinite(values)
         case "simplex":
-            return (values > 0) & (np.abs(values.astype(float).sum(1, keepdims=True) - 1) <= slack)
+            return (values > 0) & (np.abs(values.astype(float).sum(-1, keepdims=True) - 1) <= slack)
         case "log_simplex":
             # A logarithm has an absolute error of its size in ulps; the probability has it as a relative one.
-            rough = slack * np.maximum(1, np.abs(values).max(1, keepdims=True))
-            return (values <= 0) & (np.abs(np.exp(values.astype(float)).sum(1, keepdims=True) - 1) <= rough)
+            rough = slack * np.maximum(1, np.abs(values).max(-1, keepdims=True))
+            return (values <= 0) & (np.abs(np.exp(values.astype(float)).sum(-1, keepdims=True) - 1) <= rough)
         case "onehot":
-            return np.isin(values, (0, 1)) & (values.sum(1, keepdims=True) == 1)
+            return np.isin(values, (0, 1)) & (values.sum(-1, keepdims=True) == 1)
     raise AssertionError(f"no test of the domain {domain}")
 
 
-@pytest.mark.parametrize("name", spec.names())
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("points", ["domain", "timing"])
 def test_drawn_points_lie_in_the_domain_after_rounding(name, points):
     for dtype in DTYPES:
@@ -69,26 +88,30 @@ def test_drawn_points_lie_in_the_domain_after_rounding(name, points):
         for key, one in problem.loss.inputs.items():
             array = problem.arrays[key]
             if one.kind == "label":
-                ignored = [value for value in problem.parameters.values() if isinstance(value, int)]
-                assert np.all(((array >= 0) & (array < CLASSES)) | np.isin(array, ignored))
+                marks = [value for value in problem.parameters.values() if isinstance(value, int)]
+                sizes = problem.loss.lengths(problem.arrays)
+                assert np.all(is_label(one.domain, array, sizes.get(one.of, 0), marks))
             else:
                 assert np.all(is_inside(one.domain, array, dtype)), (key, dtype)
 
 
-@pytest.mark.parametrize("name", spec.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_arrays_have_the_shapes_and_types_that_problems_promise(name):
     for dtype in DTYPES:
-        problem = drawn(name, dtype, weighted=True)
+        loss = spec.load(name)
+        problem = drawn(name, dtype, weighted=not loss.pooled)
         held = np.float64 if dtype == "float64" else np.float32
+        sizes = dict(zip(loss.dimensions, shape(loss, POINTS, CLASSES), strict=True))
 
-        for key, one in problem.loss.inputs.items():
-            assert problem.arrays[key].shape == ((POINTS, CLASSES) if one.kind == "row" else (POINTS,))
+        for key, one in loss.inputs.items():
+            assert problem.arrays[key].shape == tuple(sizes[axis] for axis in loss.along(key))
             assert problem.arrays[key].dtype == (np.int64 if one.kind == "label" else held)
-        assert problem.sample_weight.shape == (POINTS,)
-        assert problem.sample_weight.dtype == held
-        for key, one in problem.loss.parameters.items():
+        if not loss.pooled:
+            assert problem.sample_weight.shape == (sizes["batch"],)
+            assert problem.sample_weight.dtype == held
+        for key, one in loss.parameters.items():
             if one.kind == "row":
-                assert problem.parameters[key].shape == (CLASSES,)
+                assert problem.parameters[key].shape == (sizes["class"],)
             else:
                 assert type(problem.parameters[key]) is (int if one.kind == "label" else float)
 
@@ -96,7 +119,7 @@ def test_arrays_have_the_shapes_and_types_that_problems_promise(name):
 def fingerprint() -> str:
     """Of every loss's points, in one text."""
     digest = hashlib.sha256()
-    for name in spec.names():
+    for name in NAMES:
         for points in ("domain", "timing"):
             for array in drawn(name, "float64", points).arrays.values():
                 digest.update(array.tobytes())

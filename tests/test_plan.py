@@ -34,9 +34,10 @@ def test_every_suite_plans_jobs_for_every_loss_and_target(name):
 
     jobs = plan.jobs(suite, losses)
 
-    assert {(job.case.loss, job.target) for job in jobs} >= {
-        (loss.name, plan.target(text)) for loss in losses for text in suite.targets
-    }
+    if suite.accuracy or suite.edges or suite.timing:  # conventions are asked of those who have the loss
+        assert {(job.case.loss, job.target) for job in jobs} >= {
+            (loss.name, plan.target(text)) for loss in losses for text in suite.targets
+        }
     assert len({job.key for job in jobs}) == len(jobs)
 
 
@@ -114,6 +115,30 @@ def test_a_divergence_of_one_mode_is_asked_of_that_mode_alone():
     asked = {(job.case.index, job.case.dtype, job.target.name) for job in jobs if job.target != REFERENCE}
 
     assert asked == {(1, "float32", "torch:eager:cpu"), (2, "float64", "torch:eager:cpu")}
+
+
+def test_further_targets_are_asked_about_divergences_of_their_mode_alone():
+    found = replace(
+        ROWS,
+        divergences=[
+            spec_divergence(framework="torch", mode="compiled"),
+            spec_divergence(framework="torch"),
+            spec_divergence(framework="torch", mode="eager"),
+        ],
+    )
+    suite = replace(EMPTY, divergences=True, edges=("float32",), further=("torch:compiled",))
+    jobs = plan.jobs(suite, [found])
+    asked = {(job.case.points, job.case.index) for job in jobs if job.target.name == "torch:compiled:cpu"}
+
+    assert asked == {("divergence", 0)}
+
+
+def test_suite_of_defects_asks_of_every_declared_mode():
+    losses = spec.load_all()
+    jobs = plan.jobs(plan.suite("defects"), losses)
+
+    planned = {(job.case.loss, job.case.index) for job in jobs if job.case.points == "divergence"}
+    assert planned == {(loss.name, index) for loss in losses for index in range(len(loss.divergences))}
 
 
 def spec_divergence(**fields):
@@ -232,6 +257,7 @@ def test_wrong_suites_are_told_what_is_wrong(tmp_path):
         ('targets = ["torch"]', "targets = []", "expected `array` of length >= 1 (at targets)"),
         ("points = 5", "point = 5", "object contains unknown field `point`; expected one of: classes, "),
         ('["torch"]', '["torsh"]', "unknown framework 'torsh' in 'torsh'; expected one of: "),
+        ("deadline = 1", 'further = ["torch:xla"]', "torch has no mode 'xla'"),
     ],
 )
 def test_suites_that_cannot_be_run_are_refused_when_they_are_read(tmp_path, old, new, said):

@@ -10,6 +10,7 @@ from lossbench.records import (
     Died,
     Environment,
     Job,
+    Observed,
     Output,
     Refusal,
     Target,
@@ -22,6 +23,7 @@ JOB = Job(case=CASE, target=TARGET, measure="accuracy")
 RECORDS = (
     Environment(target=TARGET, versions={"torch": "2"}, settings={}, machine={"cores": "2"}),
     Output(job=JOB, arrays={"value": "float32(): nan"}, inputs="0f", seconds=0.5),
+    Observed(job=JOB, says={"default output": "N × N"}),
     Timing(job=JOB, first_call=0.1, seconds=[1e-9, 0.1 + 0.2], calls=3, turns=[0, 1], traffic=8),
     Bandwidth(kernel="read two", bytes=8, seconds=[1e-6], calls=2, threads=1),
     Refusal(job=JOB, reason="failed", detail='ValueError: "\n'),

@@ -15,47 +15,22 @@ def answer(name, at, reduction="none", dtype="float64"):
     return adapters.load("reference").open(REFERENCE).prepare(problem).arrays()
 
 
-def test_answers_have_remainders_radii_ends_and_condition():
+def test_answers_have_remainders_radii_and_ends():
     arrays = answer("absolute_error", {"y_pred": ["1", "3"], "y_true": ["1", "5"]})
     parts = {"", ".low", ".radius", ".lower", ".upper"}
 
-    assert set(arrays) == {"value", "value.low", "value.radius", "condition"} | {f"gradient.y_pred{p}" for p in parts}
+    assert set(arrays) == {"value", "value.low", "value.radius"} | {f"gradient.y_pred{p}" for p in parts}
     assert all(array.dtype == np.float64 and array.shape == (2,) for array in arrays.values())
     assert arrays["gradient.y_pred.lower"].tolist() == [-1, -1]
     assert arrays["gradient.y_pred.upper"].tolist() == [1, -1]
 
 
-def test_a_reduced_value_has_no_condition():
+def test_a_mean_is_one_number():
     arrays = answer("squared_error", {"y_pred": ["1", "3"], "y_true": ["0", "0"]}, "mean")
 
     assert arrays["value"].shape == ()
     assert arrays["value"] == 5
     assert arrays["gradient.y_pred"].tolist() == [1, 3]
-    assert "condition" not in arrays
-
-
-@pytest.mark.parametrize(
-    ("y_pred", "y_true", "expected"),
-    [("3", "0", 2), ("3", "2", 6), ("0", "1", 0), ("1", "1", 0), ("inf", "0", np.nan)],
-)
-def test_condition_of_the_square_of_a_difference(y_pred, y_true, expected):
-    found = answer("squared_error", {"y_pred": y_pred, "y_true": y_true})["condition"]
-
-    np.testing.assert_equal(found, [expected])
-
-
-def test_condition_of_a_row_adds_its_entries():
-    arrays = answer("sparse_softmax_cross_entropy", {"logits": ["2", "2"], "y_true": "0"})
-
-    assert arrays["condition"] == pytest.approx([(2 * 0.5 + 2 * 0.5) / np.log(2)])
-
-
-def test_a_zero_that_sways_has_an_infinite_condition():
-    problem = inputs.of_point(spec.load("hinge"), {"y_pred": "1", "y_true": "1"}, "float64", "none")
-    arrays = reference.open(REFERENCE).prepare(problem).arrays()
-
-    assert arrays["value"] == [0]
-    assert arrays["condition"] == [np.inf]
 
 
 def test_forward_and_gradient_can_be_called():

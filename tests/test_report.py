@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pandas as pd
 import pytest
 from small_run import ATTACK, small_run
 
-from lossbench import accuracy, report, verdicts
+from lossbench import accuracy, report, script, verdicts
 from lossbench.records import Answer
-from lossbench.report import charts, index, words
+from lossbench.report import charts, defects, index, words
 from lossbench.report.findings import Findings
 from lossbench.report.matrix import matrix
 
@@ -30,7 +31,10 @@ def store(tmp_path_factory):
 def pages(store):
     """The text of each page by its path."""
     first = report.write(store)
-    return {path: path.read_text(encoding="utf-8") for path in (first, *sorted(store.path.glob("losses/*.html")))}
+    return {
+        path: path.read_text(encoding="utf-8")
+        for path in (first, *sorted(store.path.glob("[!i]*.html")), *sorted(store.path.glob("losses/*.html")))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ class Page(HTMLParser):
 
 
 def test_every_loss_has_its_page(store, pages):
-    assert {path.stem for path in pages} == {"index", *store.losses()}
+    assert {path.stem for path in pages if path.parent.name == "losses"} == set(store.losses())
 
 
 def test_every_link_leads_somewhere(pages):
@@ -91,7 +95,9 @@ def test_pages_do_not_know_where_they_lie(store, pages):
 def test_markup_of_specs_and_frameworks_is_shown_as_text(pages):
     for path, text in pages.items():
         assert ATTACK not in text
-        assert len(Page(text).all("script")) == 2, path.name
+        scripts = [one.get("src", "") for one in Page(text).all("script")]
+        assert len(scripts) >= 2
+        assert all(address.split("/")[-2:-1] == ["static"] for address in scripts), path.name
     hostile = next(text for path, text in pages.items() if path.stem == "hostile")
     assert hostile.count("&lt;script&gt;") >= 10
     assert "1.2 &lt;beta&gt;" in next(iter(pages.values()))
@@ -122,7 +128,7 @@ def test_every_table_has_headers(pages):
 def test_every_picture_is_described_and_has_its_table(pages):
     for path, text in pages.items():
         pictures = re.findall(r"<figure>.*?</figure>", text, re.DOTALL)
-        assert bool(pictures) == (path.stem != "index")
+        assert bool(pictures) == (path.parent.name == "losses")
         assert all('role="img" aria-label="' in picture for picture in pictures)
     huber = next(text for path, text in pages.items() if path.stem == "huber")
     assert "The same as tables" in huber
@@ -179,11 +185,51 @@ def test_dead_workers_are_reported(findings):
     assert [row[0].text for row in index.died(findings).rows] == ["jax:compiled:cpu"]
 
 
+def test_cells_of_the_runs_losses_are_counted(findings, pages):
+    table = index.cells(findings)
+
+    assert [row[0].text for row in table.rows] == ["native", "recipe", "absent"]
+    for framework in range(1, len(table.columns)):
+        assert sum(int(row[framework].text) for row in table.rows) <= len(findings.losses)
+    (page,) = (page for path, page in pages.items() if path.stem == "index")
+    assert "cells" in Page(page).ids()
+
+
 def test_divergences_that_no_longer_hold_come_first(findings):
     results = [row[0].text for row in index.divergences(findings.divergences, "losses/").rows]
 
-    assert set(results) > {"stale"}, "the fake targets give exact answers, so declared differences are stale"
+    assert set(results) > {"fixed"}, "the fake targets give exact answers, so declared differences are fixed"
     assert results == sorted(results, key=list(words.PROOFS).index)
+
+
+def test_defects_stand_with_their_scripts_and_conventions_do_not(findings, pages):
+    found = defects.declared(findings)
+    kinds = {
+        (loss.name, at): one.kind for loss in findings.losses.values() for at, one in enumerate(loss.divergences, 1)
+    }
+    (page,) = (text for path, text in pages.items() if path.stem == "defects")
+
+    assert {(one.loss, one.number) for one in found} == {at for at, kind in kinds.items() if kind != "convention"}
+    assert all(len(one.script.splitlines()) <= script.LINES and "print(" in one.script for one in found)
+    assert page.count("popovertarget=") == len(found)
+
+
+def test_defects_that_no_longer_hold_stand_first_and_are_counted(findings):
+    found = defects.declared(findings)
+    results = [one.mark.word for one in found]
+
+    assert "fixed" in results, "the fake targets give exact answers"
+    assert not {"changed", "fixed"} & set(results[results.index("not run") :])
+    assert defects.counts(found) == {word: results.count(word) for word in words.PROOFS if word in results}
+
+
+def test_edge_that_is_missed_is_no_secret(findings):
+    rows = findings.edges.assign(result="exact")
+    rows.loc[rows.index[0], ["result", "got_value"]] = ["wrong", "17"]
+
+    (one,) = defects.missed(replace(findings, edges=rows))
+
+    assert (one.loss, one.mark.word, one.got.text) == (rows.iloc[0]["loss"], "wrong", "17")
 
 
 def test_got_stands_beside_exact(findings):

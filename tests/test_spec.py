@@ -90,7 +90,7 @@ def test_broken_toml_names_the_line(broken):
 def test_unknown_key_names_its_line_and_those_that_are_known(broken):
     reason, line = broken("summary =", "sumary =")
 
-    assert reason.startswith("object contains unknown field `sumary`; expected one of: aliases, divergences, edges, ")
+    assert reason.startswith("object contains unknown field `sumary`; expected one of: absent, aliases, callables, ")
     assert line.startswith("sumary =")
 
 

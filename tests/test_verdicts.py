@@ -308,7 +308,7 @@ def result_of(bench, value, gradient=(2.0,), refusal=None, exact=1.0, extra=None
 
 @pytest.mark.parametrize(
     ("got", "expected"),
-    [(3.0, "confirmed"), (3.0000002, "confirmed"), (2.0, "changed"), (1.0, "stale"), (None, "not run")],
+    [(3.0, "confirmed"), (3.0000002, "confirmed"), (2.0, "changed"), (1.0, "fixed"), (None, "not run")],
 )
 def test_divergence_is_proved_again(bench, got, expected):
     found = result_of(bench(divergence("defect")), got)
@@ -331,7 +331,7 @@ def test_difference_that_conditioning_excuses_is_still_there(bench):
 def test_divergence_of_the_gradient_is_not_proved_by_the_value(bench):
     found = result_of(bench(divergence("defect", 'gradient = "nan"')), 3.0, gradient=[2.0])
 
-    assert found["result"] == "stale"
+    assert found["result"] == "fixed"
 
 
 def test_choice_at_a_kink_is_a_convention_that_holds(bench):
@@ -355,13 +355,20 @@ def test_declared_exception_is_compared_with_what_was_said(bench, says, expected
     assert result_of(bench(divergence("limit", says)), None, refusal="failed")["result"] == expected
 
 
-def test_exception_that_no_longer_comes_is_stale_where_the_answer_is_right(bench):
-    assert result_of(bench(divergence("limit", 'raises = "IndexError"')), 1.0)["result"] == "stale"
+def test_exception_that_no_longer_comes_is_fixed_where_the_answer_is_right(bench):
+    assert result_of(bench(divergence("limit", 'raises = "IndexError"')), 1.0)["result"] == "fixed"
 
 
-@pytest.mark.parametrize("refusal", ["not installed", "unsupported", "timed out"])
-def test_divergence_that_could_not_run_is_not_run(bench, refusal):
-    assert result_of(bench(divergence("defect")), None, refusal=refusal)["result"] == "not run"
+@pytest.mark.parametrize("refusal", ["not installed", "unsupported", "timed out", "crashed", "out of memory"])
+@pytest.mark.parametrize("says", ['value = "3"', 'raises = "IndexError"'])
+def test_divergence_that_could_not_run_is_not_run_and_says_why(bench, says, refusal):
+    found = result_of(bench(divergence("defect", says)), None, refusal=refusal)
+
+    assert (found["result"], found["reason"].partition(":")[0]) == ("not run", refusal)
+
+
+def test_declared_crash_is_confirmed_by_one(bench):
+    assert result_of(bench(divergence("defect", 'raises = "own words"')), None, refusal="crashed")["result"] == "confirmed"
 
 
 def test_divergence_that_was_not_planned_is_not_run(bench):

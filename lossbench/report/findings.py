@@ -12,6 +12,7 @@ import pandas as pd
 
 from lossbench import accuracy, speed
 from lossbench.answers import Answers
+from lossbench.conventions import proofs
 from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Answer, Died, Environment, Job, Record, Refusal
 from lossbench.store import Store
@@ -26,6 +27,7 @@ class Findings:
         path: The folder of the run, which gets the pages.
         planned: Every job of the plan.
         jobs, cells, edges, divergences, medians, noise, bandwidth: As `accuracy` and `speed` derive them.
+        facts: As `conventions.proofs` derives them.
         points: The errors of a loss, target and dtype against the input.
     """
 
@@ -42,6 +44,7 @@ class Findings:
     medians: pd.DataFrame
     noise: pd.DataFrame
     bandwidth: pd.DataFrame
+    facts: pd.DataFrame
     points: Callable[[str, str, str], pd.DataFrame]
 
     @classmethod
@@ -63,14 +66,16 @@ class Findings:
             medians=speed.medians(store),
             noise=speed.noise(store),
             bandwidth=speed.bandwidth(store),
+            facts=proofs.facts(store),
             points=lambda loss, target, dtype: accuracy.points(answers, loss, target, dtype),
         )
 
     @cached_property
     def targets(self) -> list[str]:
         """The names of those measured, in the order of the plan, without the reference and twins."""
-        found = (job.target for job in self.planned if not job.target.twin and job.target != REFERENCE)
-        return list(dict.fromkeys(target.name for target in found))
+        found = [job for job in self.planned if not job.target.twin and job.target != REFERENCE]
+        numbers = [job for job in found if job.measure != "convention"]  # who is asked of conventions alone has none
+        return list(dict.fromkeys(job.target.name for job in numbers or found))
 
     @cached_property
     def environments(self) -> list[Environment]:

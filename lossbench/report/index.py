@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from lossbench import audit
 from lossbench.records import Environment, Job
 from lossbench.report import tables, words
 from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Table
 
-_PROOFS = list(words.PROOFS)  # stale and changed first: somebody has to do something about them
+_PROOFS = list(words.PROOFS)  # fixed and changed first: that is news
 _KINDS = ["defect", "limit", "convention"]
 
 
@@ -51,6 +52,16 @@ def answer(value: object, gradient: object) -> Cell:
     """A value with the gradient below it."""
     gradient = tables.said(gradient)
     return Cell(text=tables.said(value), shown="code", lines=[f"∂ {gradient}"] if gradient else [])
+
+
+def cells(findings: Findings) -> Table:
+    """In how many of the run's losses each framework is native, a recipe or absent."""
+    counted = audit.cells(findings.losses.values())
+    table = Table(caption="Cells of losses and frameworks", columns=["Losses that are", *counted])
+    for form in audit.FORMS:
+        numbers = [tables.number(one[form], str(one[form])) for one in counted.values()]
+        table.rows.append([tables.text(form), *numbers])
+    return table
 
 
 def unmeasured(findings: Findings) -> Table:

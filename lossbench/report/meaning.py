@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lossbench.formula import typeset
 from lossbench.formula.mathml import mathml_of
-from lossbench.loss import Loss
+from lossbench.loss import CLASS, Input, Loss, axes_of
 
 _DOMAINS = {
     "real": "any number",
@@ -15,11 +15,17 @@ _DOMAINS = {
     "nonzero": "not 0",
     "unit": "from 0 to 1",
     "sign": "−1 or 1",
+    "binary": "0 or 1",
+    "logarithm": "the logarithm of a positive number",
     "count": "0, 1, 2, …",
     "simplex": "probabilities that sum to 1",
     "log_simplex": "logarithms of probabilities",
     "onehot": "one 1 among zeros",
+    "direction": "of length 1",
     "class": "0 … C − 1",
+    "symbol": "0 … C − 1, but for the label parameters",
+    "length": "how much is in use",
+    "id": "any whole number",
 }
 _KINDS = {"real": "number", "row": "one number per class", "label": "class index"}
 _PROPERTIES = {
@@ -53,8 +59,8 @@ def symbols(loss: Loss) -> list[Symbol]:
             mathml=mathml_of(one.symbol),
             name=name,
             role="input, differentiated" if one.grad else "input",
-            kind=_KINDS[one.kind],
-            domain=_DOMAINS[one.domain],
+            kind=_kind(one),
+            domain=_domain(one),
             default="",
             meaning=one.meaning,
         )
@@ -73,6 +79,19 @@ def symbols(loss: Loss) -> list[Symbol]:
         for name, one in loss.parameters.items()
     ]
     return inputs + parameters
+
+
+def _kind(one: Input) -> str:
+    axes = axes_of(one)
+    if one.kind == "row" or not axes:
+        return _KINDS[one.kind]
+    return f"{'label' if one.kind == 'label' else 'number'} along {' and '.join(axes)}"
+
+
+def _domain(one: Input) -> str:
+    if one.of == CLASS or one.domain == "id":
+        return _DOMAINS[one.domain]
+    return f"how much of {one.of} is in use" if one.domain == "length" else f"an index along {one.of}"
 
 
 def properties(loss: Loss) -> list[tuple[str, bool]]:

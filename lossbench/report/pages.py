@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from lossbench import __version__
 from lossbench.loss import Loss
-from lossbench.records import Died, Output, Record, Refusal, Timing
-from lossbench.report import index, meaning, one, words
+from lossbench.records import Died, Observed, Output, Record, Refusal, Timing
+from lossbench.report import conventions, defects, index, meaning, one, words
 from lossbench.report import matrix as matrices
 from lossbench.report.findings import Findings
 from lossbench.report.matrix import Matrix
@@ -37,6 +37,10 @@ def write(findings: Findings) -> Path:
     matrix = matrices.matrix(findings)
     page = folder / "index.html"
     page.write_text(templates.get_template("index.html.j2").render(_index(findings, matrix)), encoding="utf-8")
+    text = templates.get_template("defects.html.j2").render(_defects(findings))
+    (folder / "defects.html").write_text(text, encoding="utf-8")
+    text = templates.get_template("conventions.html.j2").render(_conventions(findings))
+    (folder / "conventions.html").write_text(text, encoding="utf-8")
     names = sorted(findings.losses)
     records = _by_loss(findings.records)
     for place, name in enumerate(names):
@@ -82,6 +86,8 @@ def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
         "losses": len(findings.losses),
         "divergences": divergences,
         "results": {word: int(results[word]) for word in words.PROOFS if word in results},
+        "cells": index.cells(findings),
+        "facts": conventions.counts(findings.facts, conventions.NEWS),
         "unmeasured": index.unmeasured(findings),
         "refused": len(findings.refusals),
         "unanswered": len(findings.unanswered),
@@ -92,6 +98,30 @@ def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
         "bandwidth": index.bandwidth(findings.bandwidth),
         "environment": index.environment(findings.environments),
         "threads": index.threads(findings.environments),
+    }
+
+
+def _defects(findings: Findings) -> Mapping[str, object]:
+    declared, missed = defects.declared(findings), defects.missed(findings)
+    every = [*declared, *missed]
+    return {
+        "declared": declared,
+        "missed": missed,
+        "counts": defects.counts(declared),
+        "frameworks": sorted({one.framework for one in every}),
+        "names": sorted(findings.losses),
+        "kinds": sorted({one.kind for one in every}),
+        "results": list(defects.counts(every)),
+    }
+
+
+def _conventions(findings: Findings) -> Mapping[str, object]:
+    return {
+        "sections": conventions.sections(findings.facts),
+        "news": conventions.news(findings.facts),
+        "counts": conventions.counts(findings.facts),
+        "facts": conventions.FACTS,
+        "anchored": conventions.anchor,
     }
 
 
@@ -114,6 +144,7 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
         "dtypes": dtypes,
         "errors": pictures,
         "behind": behind,
+        "conventions": conventions.of_loss(findings.about(findings.facts, loss.name)),
         "times": one.times(findings, medians, loss),
         "timings": one.timings(medians),
     }
@@ -122,7 +153,7 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
 def _by_loss(records: list[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for record in records:
-        if isinstance(record, Output | Timing | Refusal | Died) and record.job is not None:
+        if isinstance(record, Output | Observed | Timing | Refusal | Died) and record.job is not None:
             found.setdefault(record.job.case.loss, []).append(record)
     return found
 

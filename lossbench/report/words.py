@@ -46,7 +46,7 @@ MARKS: Mapping[str, Mark] = {
 PROOFS: Mapping[str, Mark] = {
     mark.word: mark
     for mark in (
-        Mark("✗", "stale", "bad", "the framework now gives the exact answer: the spec should drop it"),
+        Mark("★", "fixed", "good", "the framework now gives the exact answer"),
         Mark("△", "changed", "poor", "still not the exact answer, but another one than the spec says"),
         Mark("✓", "confirmed", "other", "this run got what the spec says"),
         Mark("–", "not run", "none", "its framework, mode or dtype was not in this run"),
