@@ -136,7 +136,12 @@ class Collected:
     setup_cache.timeout = 3600.0  # type: ignore[attr-defined]
 
 
+def methods(loss: spec.Loss) -> list[str]:
+    """Those that its class has: a loss that is kept in a state has no gradient."""
+    return [method for method in UNITS if "gradient" not in method or not loss.accumulated]
+
+
 for _loss in LOSSES:
     _name = _loss.name.title().replace("_", "")
-    globals()[_name] = type(_name, (Collected,), {method: series(_loss, method) for method in UNITS})
+    globals()[_name] = type(_name, (Collected,), {method: series(_loss, method) for method in methods(_loss)})
 del _loss, _name

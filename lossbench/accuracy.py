@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -11,7 +13,8 @@ from lossbench.answers import Answers, Certified, Measured
 from lossbench.edges import divergences, edges
 from lossbench.judge import judge
 from lossbench.loss import BATCH, Loss, axes_of
-from lossbench.records import Job
+from lossbench.points import DRIFTS
+from lossbench.records import Case, Job
 from lossbench.store import Store
 from lossbench.ulp import Exact, entries
 
@@ -72,14 +75,13 @@ def points(store: Store | Answers, loss: str, target: str, dtype: str) -> pd.Dat
     """
     answers = Answers.of(store)
     found = [pd.DataFrame(columns=["x", "value_ulp", "gradient_ulp", "exact"])]
-    for job in answers.jobs:
+    for job in answers.by_loss.get(loss, ()):
         case = job.case
-        if (case.loss, job.target.name, case.dtype, case.points) != (loss, target, dtype, "domain"):
-            continue
-        measured, certified = answers.measured(job), answers.certified(case)
         plain = case.reduction == "none" and not case.weighted and not case.parameters
-        if plain and measured.parts and isinstance(certified, Certified):
-            found.append(_points(answers.losses[loss], measured, certified))
+        if not plain or (job.target.name, case.dtype, case.points) != (target, dtype, "domain"):
+            continue
+        if answered := answers.plain(job):
+            found.append(_points(answers.losses[loss], *answered))
             if not answers.losses[loss].batchwise:
                 break
     return pd.concat(found[1:] or found, ignore_index=True)
@@ -101,7 +103,7 @@ def _row(answers: Answers, job: Job) -> dict[str, object]:
         **job.labels,
         "points": case.points,
         "index": case.index,
-        "shape": shown.shape(case.shape, loss.dimensions if loss.has_sizes else ()),
+        "shape": _shape(loss, case),
         "reduction": case.reduction,
         "weighted": case.weighted,
         "parameters": shown.at(case.parameters),
@@ -117,6 +119,12 @@ def _row(answers: Answers, job: Job) -> dict[str, object]:
         if part and not row["reason"] and part.verdict == measured.verdict in ("inaccurate", "wrong"):
             row["reason"] = f"{what} at {row[f'{what}_worst']}"
     return row
+
+
+def _shape(loss: Loss, case: Case) -> str:
+    if case.points == "drift":
+        return f"{case.shape[0]} {DRIFTS[case.index]} updates"
+    return shown.shape(case.shape, loss.dimensions if loss.has_sizes else ())
 
 
 def _reason(answers: Answers, measured: Measured) -> str:
@@ -192,11 +200,11 @@ def _cell(key: tuple[str, str, str], group: pd.DataFrame) -> dict[str, object]:
     return row
 
 
-def _points(loss: Loss, measured: Measured, certified: Certified) -> pd.DataFrame:
+def _points(loss: Loss, got: Mapping[str, np.ndarray], certified: Certified) -> pd.DataFrame:
     given = certified.inputs
     count = 1 if loss.batchwise else loss.lengths(given)[BATCH]
     first = given[next(name for name, one in loss.inputs.items() if one.grad)].reshape(count, -1).astype(np.float64)
-    ulps = {name: _plain_ulps(measured.got[name], of).reshape(count, -1) for name, of in certified.exact.items()}
+    ulps = {name: _plain_ulps(got[name], of).reshape(count, -1) for name, of in certified.exact.items()}
     gradients = [array for name, array in ulps.items() if name != "value"]
     exact = certified.exact["value"].high.reshape(count, -1)
     return pd.DataFrame(

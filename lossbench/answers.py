@@ -66,7 +66,9 @@ class Answers:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.judged: dict[str, Measured] = {}  # what became of edges and divergences, by job
         self._certified: dict[str, Certified | str] = {}
+        self._hard: dict[str, Certified | str] = {}  # of edges and divergences: small, and asked for again
 
     @classmethod
     def of(cls, store: Store | Answers) -> Answers:
@@ -84,6 +86,14 @@ class Answers:
         return [job for job in self.store.jobs() if job.measure == "accuracy" and job.target != REFERENCE]
 
     @cached_property
+    def by_loss(self) -> dict[str, list[Job]]:
+        """The same jobs by the name of their loss."""
+        found: dict[str, list[Job]] = {name: [] for name in self.losses}
+        for job in self.jobs:
+            found[job.case.loss].append(job)
+        return found
+
+    @cached_property
     def by_key(self) -> dict[str, Output | Refusal]:
         """The answer to each job that has one."""
         answers = (one for one in self.store.records() if isinstance(one, Output | Refusal | Timing))
@@ -92,14 +102,30 @@ class Answers:
     def certified(self, case: Case) -> Certified | str:
         """The reference's answer to *case*, or why there is none."""
         key = reference_job(case).key
-        if key not in self._certified:
-            if len(self._certified) >= KEPT:
-                self._certified.pop(next(iter(self._certified)))
-            self._certified[key] = self._read(case, key)
-        return self._certified[key]
+        kept = self._hard if case.points in ("edge", "divergence") else self._certified
+        if key not in kept:
+            if kept is self._certified and len(kept) >= KEPT:
+                kept.pop(next(iter(kept)))
+            kept[key] = self._read(case, key)
+        return kept[key]
 
-    def measured(self, job: Job) -> Measured:
-        """What came of *job*, beside the reference."""
+    def plain(self, job: Job) -> tuple[Mapping[str, np.ndarray], Certified] | None:
+        """What came out of *job* and what must, of which it is not known how far it moves: enough for plain ulps.
+
+        None where either is missing, or not whole.
+        """
+        answer = self.by_key.get(job.key)
+        certified = self._read(job.case, reference_job(job.case).key, weighed=False)
+        if not isinstance(answer, Output) or isinstance(certified, str) or answer.inputs != certified.output.inputs:
+            return None
+        got = self._got(answer, certified)
+        whole = all(name in got and got[name].size == one.high.size for name, one in certified.exact.items())
+        return (got, certified) if whole else None
+
+    def measured(
+        self, job: Job, exact: Mapping[str, Exact] | None = None, *, nan_required: Collection[str] = ()
+    ) -> Measured:
+        """What came of *job*, beside the reference, or beside *exact* where something else was decided."""
         answer = self.by_key.get(job.key)
         if answer is None:
             return Measured(job=job, verdict="failed", reason="no record: the run ended before this job")
@@ -111,10 +137,12 @@ class Answers:
             return Measured(job=job, verdict="failed", reason=f"nothing to compare with: {certified}")
         if answer.inputs != certified.output.inputs:
             return Measured(job=job, verdict="failed", reason="nothing to compare with: the reference had other inputs")
-        got = {name: self.store.array(digest) for name, digest in answer.arrays.items() if name in certified.exact}
-        return measure(job, got, certified.exact)
+        return measure(job, self._got(answer, certified), exact or certified.exact, nan_required=nan_required)
 
-    def _read(self, case: Case, key: str) -> Certified | str:
+    def _got(self, answer: Output, certified: Certified) -> dict[str, np.ndarray]:
+        return {name: self.store.array(digest) for name, digest in answer.arrays.items() if name in certified.exact}
+
+    def _read(self, case: Case, key: str, *, weighed: bool = True) -> Certified | str:
         answer = self.by_key.get(key)
         if answer is None:
             return "the reference has no record of this case"
@@ -128,7 +156,7 @@ class Answers:
         }
         plain = self.by_key.get(reference_job(replace(case, reduction="none", weighted=False)).key)
         elements = self.store.array(plain.arrays["value"]) if isinstance(plain, Output) else None
-        found = exact(case, self.losses[case.loss], arrays, inputs, elements)
+        found = exact(case, self.losses[case.loss], arrays, inputs, elements, weighed=weighed)
         return Certified(output=answer, inputs=inputs, exact=found)
 
 
@@ -143,6 +171,8 @@ def exact(
     arrays: Mapping[str, np.ndarray],
     inputs: Mapping[str, np.ndarray],
     elements: np.ndarray | None = None,
+    *,
+    weighed: bool = True,
 ) -> dict[str, Exact]:
     """What must come out of *case*: `value` and each `gradient.<input>`, with what their errors are weighed by.
 
@@ -152,6 +182,7 @@ def exact(
         arrays: The reference's.
         inputs: What went in.
         elements: The value before weights and reduction, where known: it tells what a sum cancels.
+        weighed: Whether errors will be; if not, nothing is said to move, and cases have to be without weights.
     """
     sizes = loss.lengths(inputs)
     batch = sizes[BATCH]
@@ -160,7 +191,7 @@ def exact(
     divisor = conditioning.divisor(loss, inputs) if case.reduction == "mean" and reduced else 1.0
     share = 1.0 / divisor if divisor else 1.0
     weight = inputs.get("sample_weight", np.ones(() if loss.pooled else batch)).astype(np.float64)
-    estimates = conditioning.estimates(loss, inputs)
+    estimates = conditioning.estimates(loss, inputs) if weighed else conditioning.still(loss)
     moved = weight * estimates["value"].moved
     if reduced:
         if elements is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from lossbench.errors import SpecError
 from lossbench.formula import Graph, Kind
 from lossbench.formula.calls import CONSTANTS
+from lossbench.formula.node import described
 from lossbench.formula.parse import parse
 from lossbench.lines import line_of, shown
 from lossbench.loss import BATCH, DOMAINS, RESERVED, Divergence, Edge, Input, Loss, Number, Numbers, axes_of
@@ -59,6 +60,8 @@ def check(loss: Loss) -> None:
         key = f"divergences[{index}]"
         _check_point(loss, key, "when", divergence.when)
         _check_declared(loss, key, divergence)
+        if loss.accumulated and divergence.call is not None:
+            raise loss.wrong(f"{key}.call", "a state takes several calls; expected a divergence of the framework's own")
         if divergence.region:
             _check_condition(loss, f"{key}.region", divergence.region)
     for framework, call in loss.frameworks.items():
@@ -120,10 +123,11 @@ def _check_states(loss: Loss) -> None:
     if loss.accumulated and (loss.axes or any(one.grad for one in loss.inputs.values())):
         raise loss.wrong("inputs", "a metric is kept in a state; expected elements without axes and gradients")
     for framework, call in loss.frameworks.items():
-        stated = call.update is not None and call.result is not None
-        if stated != loss.accumulated or (call.reset is not None and not stated):
-            expected = "`update` and `result`" if loss.accumulated else "neither `update`, `result` nor `reset`"
-            raise loss.wrong(f"frameworks.{framework}", f"the calls of a {loss.family} loss; expected {expected}")
+        if loss.accumulated and (call.update is None or call.result is None):
+            raise loss.wrong(f"frameworks.{framework}", "the call makes a state; expected `update` and `result` too")
+        if not loss.accumulated and (call.update, call.result, call.reset) != (None, None, None):
+            reason = f"a {loss.family} loss is no state; expected neither `update`, `result` nor `reset`"
+            raise loss.wrong(f"frameworks.{framework}", reason)
     for index, twin in enumerate(loss.twins):
         try:
             parse(twin.gives, {"mean": "real"}, Graph(), where=twin.name)
@@ -204,8 +208,8 @@ def _kind(constant: str) -> Kind:
 def _check_condition(loss: Loss, key: str, text: str) -> None:
     line = line_of(loss.source, key)
     found = parse(text, loss.formula.names, Graph(), where=shown(loss.path), line=line)
-    if found.kind not in ("bool", "mask"):
-        raise loss.wrong(key, f"{text!r} is a {found.kind}; expected a condition")
+    if found.type != "truth":
+        raise loss.wrong(key, f"{text!r} is {described(found)}; expected a condition")
 
 
 def _check_numbers(loss: Loss, key: str, value: object) -> None:

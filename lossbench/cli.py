@@ -188,7 +188,7 @@ def port(
     if as_json:
         _print_json(asdict(found))
     else:
-        out.print(printed.recipe(found))
+        out.print(printed.recipe(found), soft_wrap=True)  # code is there to be copied
     raise typer.Exit(found.exit_code)
 
 

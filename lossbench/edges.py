@@ -116,8 +116,8 @@ def _row(
 
 
 def _each(texts: Mapping[str, str]) -> str:
-    """The gradients among *texts*, with their names if there are several."""
+    """The gradients among *texts*; a line for each, with its name, if there are several."""
     found = {name.removeprefix("gradient."): text for name, text in texts.items() if name != "value"}
     if len(found) == 1:
         return next(iter(found.values()))
-    return ", ".join(f"{name}: {text}" for name, text in found.items())
+    return "\n".join(f"{name}: {text}" for name, text in found.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast, get_args
 
 import numpy as np
@@ -28,6 +28,7 @@ class Problem:
         parameters: Rounded too; an array (classes,) for a row parameter, an int for a label parameter.
         sample_weight: Shape (n,), or None for ones.
         call: A divergence's own call, in place of the spec's.
+        timed: Whether its first call is timed, so that nothing compiled for another problem may serve it.
     """
 
     loss: Loss
@@ -37,6 +38,7 @@ class Problem:
     parameters: dict[str, float | int | np.ndarray]
     sample_weight: np.ndarray | None = None
     call: str | None = None
+    timed: bool = False
 
     @property
     def entries(self) -> int:
@@ -86,13 +88,14 @@ def draw(loss: Loss, case: Case) -> Problem:
             parameters[name] = np.resize(value, sizes[CLASS])
     points = {"timing": timing_points, "drift": drift_points, "domain": domain_points}[case.points]
     given, weight = points(loss, case, parameters)
-    return problem(
+    drawn = problem(
         loss,
         {**given, **parameters},
         dtype=case.dtype,
         reduction=case.reduction,
         sample_weight=weight if case.weighted else None,
     )
+    return replace(drawn, timed=case.points == "timing")
 
 
 def of_point(loss: Loss, at: Mapping[str, Numbers], dtype: str, reduction: str, call: str | None = None) -> Problem:

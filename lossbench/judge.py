@@ -16,10 +16,18 @@ from lossbench.ulp import Exact
 
 def judge(answers: Answers, job: Job) -> Measured:
     """What came of *job*, and what that is called."""
-    measured = answers.measured(job)
+    if job.case.points not in ("edge", "divergence"):
+        return _judged(answers, job)
+    if job.key not in answers.judged:
+        answers.judged[job.key] = _judged(answers, job)
+    return answers.judged[job.key]
+
+
+def _judged(answers: Answers, job: Job) -> Measured:
     loss = answers.losses[job.case.loss]
     if job.case.points == "edge":
-        return _edge(answers, job, loss, measured)
+        return _edge(answers, job, loss)
+    measured = answers.measured(job)
     if job.case.points == "divergence":
         one = loss.divergences[job.case.index]
         return measured if one.kind == "defect" else replace(measured, verdict=verdicts.excused(measured.verdict))
@@ -93,27 +101,27 @@ def _without(of: Exact, excused: np.ndarray) -> Exact:
     return replace(of, high=np.where(excused.reshape(-1, *[1] * (of.high.ndim - 1)), np.nan, of.high))
 
 
-def _edge(answers: Answers, job: Job, loss: Loss, measured: Measured) -> Measured:
+def _edge(answers: Answers, job: Job, loss: Loss) -> Measured:
     """An edge counts if its answer is required and no convention of the framework is declared there."""
     edge, framework = loss.edges[job.case.index], job.target.framework
     why = [edge.why] if edge.status != "required" else []
     why += [one.why for one in declared.differences_at(loss, framework, edge)]
     certified = answers.certified(job.case)
+    exact, nan_required = None, set[str]()
     if isinstance(certified, Certified):
         if not why and declared.inside_any(loss, framework, certified.inputs).any():
             why = ["in a region where the spec declares a convention"]
-        if measured.parts:
-            measured = _measured_edge(loss, edge, certified, measured)
+        exact, nan_required = _decided(loss, edge, job, certified)
+    measured = answers.measured(job, exact, nan_required=nan_required)
     if not why:
         return measured
     verdict = verdicts.excused(measured.verdict)
     return replace(measured, verdict=verdict, reason=measured.reason or (why[-1] if verdict == "convention" else ""))
 
 
-def _measured_edge(loss: Loss, edge: Edge, certified: Certified, measured: Measured) -> Measured:
-    """Compared with the reference and, where that says nothing, with what the spec decided."""
-    case = measured.job.case
-    asked = inputs.of_point(loss, edge.at, "float64", case.reduction)
+def _decided(loss: Loss, edge: Edge, job: Job, certified: Certified) -> tuple[dict[str, Exact], set[str]]:
+    """What the reference certified and, where that says nothing, what the spec decided; and where nan is required."""
+    asked = inputs.of_point(loss, edge.at, "float64", job.case.reduction)
     given = certified.inputs
     as_written = all(np.array_equal(array, given[name], equal_nan=True) for name, array in asked.arrays.items())
     chosen: dict[str, Exact] = {}
@@ -127,4 +135,4 @@ def _measured_edge(loss: Loss, edge: Edge, certified: Certified, measured: Measu
             chosen[name] = declared.filled(of, decided)
             if np.isnan(chosen[name].high).any():
                 nan_required.add(name)
-    return measure(measured.job, measured.got, chosen, nan_required=nan_required)
+    return chosen, nan_required

@@ -159,7 +159,8 @@ class Callable(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         call: With what it needs and nothing more, `F.huber_loss(y_pred, y_true)`; names as in a framework's `call`.
         gives: What comes out of it: one number per element or row, the mean over the last axis, or over everything.
         parameters: Each parameter of the loss that it can set, as an expression over its arguments, `1 - alpha`.
-        defaults: What its arguments are where they are left out; all those that `parameters` and `when` name.
+        defaults: What its arguments are where they are left out; None for those that `parameters` and `when` name and
+            this does not. The audit compares them with the installed signature.
         when: The condition on its arguments under which it is this loss; always where there is none.
     """
 
@@ -236,7 +237,7 @@ class Reference(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     at: dict[str, Numbers]
     value: Numbers
-    gradient: Numbers | dict[str, Numbers]
+    gradient: Numbers | dict[str, Numbers] = {}
 
 
 class Fact(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

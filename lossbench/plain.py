@@ -38,6 +38,17 @@ def expression(problem: Problem, framework: str) -> str:
     return ast.unparse(ast.fix_missing_locations(_Resolved(problem, framework).visit(tree)))
 
 
+def with_dtype(text: str, dtype: str) -> str:
+    """The expression *text* with the *dtype* put in where it is named."""
+    tree = ast.parse(text, mode="eval")
+
+    class Named(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            return ast.Constant(dtype) if node.id == "dtype" else node
+
+    return ast.unparse(ast.fix_missing_locations(Named().visit(tree)))
+
+
 class _Resolved(ast.NodeTransformer):
     """Puts numbers and reductions in, and takes out what they make empty: weights of 1, sums with 0, no weights."""
 

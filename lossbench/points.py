@@ -34,8 +34,8 @@ UNEVEN = (0, 4, 0, 1, 1, 1, 1, 0)  # elements of one update after the other: the
 EVEN = 1024  # elements of each update that is timed
 # The draws of what is brought to a state, to see whether its mean drifts.
 DRIFTS = (
-    "the same in every update",  # one element of weight 1; all additions are rounded alike
-    "uneven updates",  # and weights, some of which are 0
+    "equal",  # the same element of weight 1 in each, whose additions are rounded alike
+    "uneven",  # none, one or several, and weights, some of which are 0
 )
 
 Drawn = tuple[dict[str, np.ndarray], np.ndarray]
@@ -68,7 +68,7 @@ def timing_points(loss: Loss, case: Case, parameters: Mapping[str, np.ndarray]) 
 def drift_points(loss: Loss, case: Case, parameters: Mapping[str, np.ndarray]) -> Drawn:
     """Each input, as many elements as updates: numbers around 0.1, as losses are that have been learnt."""
     random, (count,) = _random(loss, case), case.shape
-    alike = DRIFTS[case.index] == "the same in every update"
+    alike = DRIFTS[case.index] == "equal"
     found: dict[str, np.ndarray] = {}
     for name, one in loss.inputs.items():
         if one.domain == "update":
@@ -152,6 +152,8 @@ class _Draw:
             return np.vectorize(math.log, otypes=[float])(rows) if one.domain == "log_simplex" else rows
         if one.domain == "onehot":
             return _onehot(self.random, shape)
+        if one.domain == "direction":  # where some coincide, rounding decides on which side of 1 their product is
+            return _inside(one.domain, self._ordinary(shape))
         return _inside(one.domain, self._entries(along, shape))
 
     def weight(self) -> np.ndarray:
@@ -164,7 +166,7 @@ class _Draw:
 
     def _entries(self, along: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
         random, is_vector = self.random, bool({*along} - {BATCH})
-        ordinary = 4 * random.random_sample((3, *shape)).sum(0) - 6
+        ordinary = self._ordinary(shape)
         exponents = EXPONENTS[self.dtype]
         wide = np.ldexp(1 + random.random_sample(shape), random.randint(-exponents, exponents, shape))
         specials = np.array([0.0, *self.kinks, *self.kinks / 2, 0.5 ** DIGITS[self.dtype]])
@@ -193,6 +195,9 @@ class _Draw:
             chosen[~chosen.any(axis=-1), 0] = 1  # a row of zeros has no direction
         self.anchors.setdefault(along, chosen)
         return chosen
+
+    def _ordinary(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.asarray(4 * self.random.random_sample((3, *shape)).sum(0) - 6)
 
     def _probabilities(self, along: tuple[str, ...], shape: tuple[int, ...]) -> np.ndarray:
         random, sort = self.random, ("simplex", *along)

@@ -150,7 +150,8 @@ def _lines(references: list[Reference]) -> Iterator[str]:
         yield "[[references]]"
         yield f"at = {_toml(one.at)}"
         yield f"value = {_toml(one.value)}"
-        yield f"gradient = {_toml(one.gradient)}"
+        if one.gradient != {}:
+            yield f"gradient = {_toml(one.gradient)}"
         yield ""
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from lossbench import inputs, plain, shown
-from lossbench.adapters import call
-from lossbench.adapters.allowed import MODULES
+from lossbench.adapters import call, state
+from lossbench.adapters.allowed import IMPORTS, MODULES
 from lossbench.errors import LossbenchError
 from lossbench.formula.oracle import Enclosure
 from lossbench.inputs import Problem
@@ -18,18 +18,6 @@ from lossbench.loss import Divergence, Loss
 LINES = 15  # at most
 MODES = {"torch": "eager", "tensorflow": "eager", "jax": "compiled"}  # of a divergence that is there in every mode
 
-_IMPORTS = {
-    "torch": "import torch",
-    "F": "import torch.nn.functional as F",
-    "nn": "from torch import nn",
-    "keras": "import keras",
-    "tf": "import tensorflow as tf",
-    "ops": "from keras import ops",
-    "jax": "import jax",
-    "jnp": "import jax.numpy as jnp",
-    "optax": "import optax",
-    "math": "import math",
-}
 _ROOT = {"torch": "torch", "tensorflow": "tf", "jax": "jnp"}  # where arrays and their dtypes are
 
 
@@ -62,14 +50,16 @@ def of(loss: Loss, number: int, mode: str | None = None) -> str:
     if framework not in MODES:
         raise LossbenchError(f"no script can be written for {framework}; expected one of: {', '.join(sorted(MODES))}")
     problem = inputs.of_point(loss, one.when, one.dtype, one.reduction, one.call)
+    if loss.accumulated:
+        return _folded(problem, framework, one)
     text = plain.expression(problem, framework)
-    used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    used = _names(text)
     leaves = [name for name, given in loss.inputs.items() if given.grad]
     arrays = {name: array for name, array in call.arrays(problem).items() if name in used or name in leaves}
     literals = {name: _array(array, problem.dtype, framework, name in leaves) for name, array in arrays.items()}
     body = _BODIES[framework](one.mode or mode or MODES[framework], text, literals, leaves)
     modules = {_ROOT[framework], *(used & set(MODULES[framework])), *({"jax"} if framework == "jax" else ())}
-    imports = [line for name, line in _IMPORTS.items() if name in modules]
+    imports = [line for name, line in IMPORTS.items() if name in modules]
     wide = ['jax.config.update("jax_enable_x64", True)'] if (framework, problem.dtype) == ("jax", "float64") else []
     says = f"# {loss.title}: {' '.join(one.why.split())}" + (f" ({one.raises})" if one.raises else "")
     lines = [says, *imports, *wide, *body, *_prints(problem, framework, leaves)]
@@ -78,6 +68,37 @@ def of(loss: Loss, number: int, mode: str | None = None) -> str:
         rest = [line for line in imports if not line.startswith("import ")]
         lines[1 : len(imports) + 1] = [f"import {together}", *rest]
     return "\n".join(lines) + "\n"
+
+
+def _folded(problem: Problem, framework: str, one: Divergence) -> str:
+    """Of a state: its updates in a loop, in eager mode."""
+    calls, brings = problem.loss.frameworks[framework], ", ".join(state.brought(problem))
+    batches = [
+        ", ".join(_array(array, problem.dtype, framework, False) for array in each) for each in state.updates(problem)
+    ]
+    fresh, update, result = (
+        plain.with_dtype(text or "", problem.dtype) for text in (calls.call, calls.update, calls.result)
+    )
+    named = _names(fresh) | _names(update)
+    modules = {_ROOT[framework], *(named & set(MODULES[framework])), *({"jax"} if framework == "jax" else ())}
+    wide = ['jax.config.update("jax_enable_x64", True)'] if (framework, problem.dtype) == ("jax", "float64") else []
+    lines = [
+        f"# {problem.loss.title}: {' '.join(one.why.split())}",
+        *(line for name, line in IMPORTS.items() if name in modules),
+        *wide,
+        f"batches = [{', '.join(f'({batch})' for batch in batches)}]",
+        *([f"{brings} = batches[0]"] if _names(fresh) & {*state.brought(problem)} else []),
+        f"state = {fresh}",
+        f"for {brings} in batches:",
+        f"    {update if calls.reset else f'state = {update}'}",
+        f"value = {result}",
+        *_prints(problem, framework, []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _names(text: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
 
 
 def _array(array: np.ndarray, dtype: str, framework: str, differentiated: bool) -> str:

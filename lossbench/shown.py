@@ -10,6 +10,7 @@ import numpy as np
 from lossbench.ulp import Exact
 
 FEW = 10  # entries of a longer row are left out in the middle
+FEW_BITS = 2  # entries of which the bits are readable beside the decimal digits
 
 _TYPES: Mapping[str, type] = {
     "float64": np.float64,
@@ -52,9 +53,9 @@ def row(values: np.ndarray, dtype: str, *, bits: bool = False) -> str:
 
 
 def brief(values: np.ndarray, dtype: str, *, bits: bool = False) -> str:
-    """As `row`, but a table without bits, and of one with many entries only its shape and the range of its numbers."""
+    """As `row`, but bits only of a few entries, and of a table of many only its shape and the range of its numbers."""
     if values.ndim < 2 or values.size <= FEW:
-        return row(values, dtype, bits=bits and values.ndim < 2)
+        return row(values, dtype, bits=bits and values.size <= FEW_BITS)
     ends = " to ".join(number(end.item(), dtype) for end in (values.min(), values.max()))
     return f"{' x '.join(map(str, values.shape))} numbers, {ends}"
 
@@ -77,9 +78,7 @@ def exact(of: Exact) -> str:
     """What must come out: to the digits of a double where that helps, intervals at kinks."""
     if of.high.size == 1:
         return entry(of, 0)
-    parts = [entry(of, index) for index in range(min(of.high.size, FEW))]
-    more = [f"... {of.high.size - FEW} more"] if of.high.size > FEW else []
-    return f"[{', '.join(parts + more)}]"
+    return _listed(of, np.arange(of.high.size).reshape(of.high.shape))
 
 
 def entry(of: Exact, index: int) -> str:
@@ -87,6 +86,13 @@ def entry(of: Exact, index: int) -> str:
     if of.kink.ravel()[index]:
         return f"[{_double(of.lower.ravel()[index])}, {_double(of.upper.ravel()[index])}]"
     return _double(of.high.ravel()[index])
+
+
+def _listed(of: Exact, indices: np.ndarray) -> str:
+    if indices.ndim == 0:
+        return entry(of, int(indices))
+    more = [f"... {len(indices) - FEW} more"] if len(indices) > FEW else []
+    return f"[{', '.join([_listed(of, one) for one in indices[:FEW]] + more)}]"
 
 
 def at(table: Mapping[str, object]) -> str:

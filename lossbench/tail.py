@@ -24,12 +24,13 @@ def body(source: str) -> str:
 
 
 def replaced(source: str, command: str, lines: Iterable[str]) -> str:
-    """The text of a spec with its section of *command* written anew, and the others as they are."""
+    """The text of a spec with its section of *command* written anew, or left out without *lines*; others stay."""
     starts = [found.start() for found in _HEADER.finditer(source)]
     parts = (source[one:other].strip() for one, other in pairwise([*starts, len(source)]))
     sections = {part.splitlines()[0]: part for part in parts}
-    sections[header(command)] = "\n".join([header(command), *lines]).rstrip()
-    return "\n\n".join([body(source), *sections.values()]) + "\n"
+    written = "\n".join(lines).rstrip()
+    sections[header(command)] = f"{header(command)}\n{written}" if written else ""
+    return "\n\n".join([body(source), *filter(None, sections.values())]) + "\n"
 
 
 def write(path: Path, text: str) -> None:

@@ -119,6 +119,8 @@ def loss(one: Loss) -> RenderableType:
         parts += [_heading(f"{framework} ({call.form})"), Padding(_python(call.call), (0, 2))]
         if call.weighted:
             parts += ["  with sample weights:", Padding(_python(call.weighted), (0, 2))]
+        for what, text in (("update", call.update), ("result", call.result), ("reset", call.reset)):
+            parts += [f"  {what}:", Padding(_python(text), (0, 2))] if text else []
         parts += [f"  requires: {escape(call.requires)}"] if call.requires else []
         parts += [f"  {escape(call.note)}"] if call.note else []
     parts += [_divergences(one), _edges(one), _heading("sources")]
@@ -134,7 +136,7 @@ def proofs(found: pd.DataFrame) -> list[str]:
     lines = [f"divergences: {', '.join(f'{count} {word}' for word, count in counts.most_common())}"]
     for row in found[found["result"].isin(["changed", "fixed"])].to_dict("records"):
         got = row["got_value"] or row["reason"]
-        got += f", gradient {row['got_gradient']}" if row["got_gradient"] else ""
+        got += f", gradient {', '.join(row['got_gradient'].splitlines())}" if row["got_gradient"] else ""
         where = f"{row['loss']} {row['index'] + 1}, {row['target']}, {row['dtype']}, at {row['at']}"
         lines.append(f"[yellow]{row['result']}[/yellow]: {escape(f'{where}: {got}')}")
     return lines

@@ -1,13 +1,14 @@
 """What every adapter promises, asked of all of them; frameworks that are not installed are skipped."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from shapes import shape
 
 from lossbench import adapters, inputs, plan, spec
 from lossbench.errors import LossbenchError, Unsupported
-from lossbench.formula import oracle
 from lossbench.points import STYLES
 from lossbench.records import Case, Target
 
@@ -30,8 +31,8 @@ def opened(framework: str, mode: str | None = None) -> adapters.Adapter:
 
 def problem(name: str, dtype: str = "float32", **rest: object) -> inputs.Problem:
     loss = spec.load(name)
-    shape = (POINTS, CLASSES) if any(one.kind == "row" for one in loss.inputs.values()) else (POINTS,)
-    return inputs.draw(loss, Case(loss=name, digest="", dtype=dtype, points="domain", shape=shape, **rest))
+    at = shape(loss, POINTS, CLASSES)
+    return inputs.draw(loss, Case(loss=name, digest="", dtype=dtype, points="domain", shape=at, **rest))
 
 
 def own(call: str, dtype: str = "float32", **given: object) -> inputs.Problem:
@@ -168,27 +169,6 @@ def test_compiled_agrees_with_eager(framework, mode, name):
     assert_near(numbers(compiled.forward()), eager["value"], 8, "float32")
 
 
-@pytest.mark.parametrize("framework", CALLED)
-@pytest.mark.parametrize("name", spec.names())
-@pytest.mark.parametrize(("reduction", "weighted"), [("none", False), ("mean", True)])
-def test_every_call_computes_its_loss_at_ordinary_points(framework, name, reduction, weighted):
-    """Only where nothing is hard: what frameworks do elsewhere is what runs are for."""
-    one = own_points(problem(name, "float64", reduction=reduction, weighted=weighted), STYLES.index("ordinary"))
-    try:
-        found = opened(framework).prepare(one).arrays()
-    except Unsupported:
-        assert framework not in one.loss.frameworks or one.loss.frameworks[framework].requires
-        return
-    weight = one.sample_weight
-    exact = oracle.certify(
-        one.loss.formula, one.arrays, one.parameters, reduction=reduction, sample_weight=weight, gradient=True
-    )
-
-    np.testing.assert_allclose(found["value"], exact.value.high, rtol=1e-4, atol=1e-6)
-    for key, enclosure in exact.gradient.items():
-        np.testing.assert_allclose(found[f"gradient.{key}"], enclosure.high, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_modes_that_do_not_exist_are_unsupported(framework):
     opened(framework)
@@ -302,3 +282,17 @@ def test_a_number_of_threads_that_is_none_is_refused(monkeypatch, text):
 
     with pytest.raises(LossbenchError, match="expected a whole number of at least 1"):
         adapters.threads()
+
+
+def test_jax_compiles_once_for_cases_that_differ_in_their_numbers():
+    loss = spec.load("huber")
+    adapter = opened("jax", "compiled")
+    at = {"y_true": "0", "delta": "1"}
+    first, second = (inputs.of_point(loss, {**at, "y_pred": number}, "float32", "none") for number in ("0.5", "3"))
+    other = inputs.of_point(loss, {**at, "y_pred": "3", "delta": "2"}, "float32", "none")
+
+    assert adapter._functions(first) == adapter._functions(second)
+    assert adapter._functions(first) != adapter._functions(other)
+    assert adapter._functions(replace(first, timed=True)) != adapter._functions(first)
+    assert adapter.prepare(second).arrays()["value"].tolist() == [2.5]
+    assert adapter.prepare(other).arrays()["value"].tolist() == [4.0]

@@ -68,6 +68,13 @@ def test_every_call_of_every_spec_is_allowed(name, framework, text):
         "reduce.__closure__",
         "F.huber_loss(y_pred, y_true).backward()",
         "(lambda: 1)()",
+        "(lambda *x: 1)(y_pred)",
+        "(lambda **x: 1)(y_pred)",
+        "(lambda x=1: x)()",
+        "(lambda x: os.system('true'))(y_pred)",
+        "(lambda x: x.numpy())(y_pred)",
+        "(lambda torch: torch.load('x'))(y_pred)",
+        "(lambda x: 1)(y_pred) + x",
         "[x for x in y_pred]",
         "{x for x in y_pred}",
         "{'a': 1}",
@@ -99,6 +106,12 @@ def test_every_call_of_every_spec_is_allowed(name, framework, text):
 def test_what_calls_may_not_use_is_refused(text):
     with pytest.raises(CallError):
         check(text, EVERY)
+
+
+def test_a_function_of_its_own_arguments_may_be_given():
+    text = "F.triplet_margin_with_distance_loss(y_pred, y_true, y_true, distance_function=lambda x, y: F.l1_loss(x, y))"
+
+    assert isinstance(check(text, EVERY), ast.Expression)
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,7 @@ def test_a_section_is_replaced_and_the_others_stay(path):
     assert again.index("[[references]]") < again.index("[[facts]]")
     assert '"the sum"' not in again
     assert tail.replaced(again, "facts", ["[[facts]]", "# new"]) == again
+    assert tail.replaced(again, "facts", []) == again[: again.index(tail.header("facts"))].rstrip() + "\n"
 
 
 def test_a_spec_that_cannot_be_written_is_an_error_and_stays(tmp_path):

@@ -63,10 +63,10 @@ AXES = {
         ("x*a", "a", "row_sum(row_sum(x, 'batch'), 'feature')"),
         ("x + s", "s", "size('feature')"),
         ("a + 0*s + s", "a", "size('batch')"),
-        ('s*other(s, "batch")', "s", "add(row_sum(s, 'batch'), row_sum(other(s, 'batch'), 'other batch'))"),
+        ('s*other(s, "batch")', "s", "add(row_sum(other(s, 'batch'), 'other batch'), row_sum(s, 'batch'))"),
         ('sum(s*other(x, "batch"), "batch")', "x", "row_sum(s, 'batch')"),
         ('pick(w, y, "class")', "w", "row_sum(onehot(y), 'batch')"),
-        ('pick(sum(w, "feature"), k, "class")', "w", "row_sum(onehot(other(k, 'class')), 'other class')"),
+        ('pick(sum(w, "feature"), k, "class")', "w", "row_sum(onehot(other(k)), 'other class')"),
         ("where(a > 0, s, 0)", "s", "where(lt(0, a), 1, 0)"),
     ],
 )
@@ -83,7 +83,7 @@ def test_entries_of_pairs_that_labels_along_both_name_have_no_derivative_here():
     root = parse('sum(w, "feature")[k]*other(sum(w, "feature"), "class")', AXES, graph)
 
     assert set(gradient(graph, root, ["w"])["w"].axes) <= {"class", "feature"}
-    root = parse('pick(sum(w, "feature")*other(sum(w, "feature"), "class"), k, "class")', AXES, graph)
+    root = parse('pick(sum(w, "feature")*other(sum(w, "feature"), "class"), k, "class")**2', AXES, graph)
     with pytest.raises(SpecError, match='entries along "class" and "other class" are picked'):
         gradient(graph, root, ["w"])
 

@@ -7,11 +7,13 @@ import numba
 import numpy as np
 import pytest
 from formulas import KINDS, formula
+from shapes import shape
 
 from lossbench import inputs, spec
 from lossbench.adapters.numba import kernel, kernel_of, signature_of
 from lossbench.errors import LossbenchError, Unsupported
 from lossbench.formula import Formula, Graph, gradient, oracle
+from lossbench.formula.graph import topological
 from lossbench.formula.kernel import Signature, source
 from lossbench.formula.parse import parse
 from lossbench.kernels import compile as compilation
@@ -22,11 +24,8 @@ U = 2.0**-24  # half an ulp of 1 in float32
 
 
 def domain_problem(loss, **parameters):
-    rows = loss.formula.has_rows
-    shape = (60, 5) if rows else (300,)
-    case = Case(
-        loss=loss.name, digest=loss.digest, dtype="float32", points="domain", shape=shape, parameters=parameters
-    )
+    at = shape(loss, 60 if loss.axes else 300, 5)
+    case = Case(loss=loss.name, digest=loss.digest, dtype="float32", points="domain", shape=at, parameters=parameters)
     return inputs.draw(loss, case)
 
 
@@ -75,6 +74,17 @@ def assert_near(got, exact, *, ulps, size):
     assert np.all(right[defined]), f"{got[defined & ~right][:3]} for {target[defined & ~right][:3]}"
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("text", ["pi*x", "where(x < pi, pi, x)", "sum(p)*pi", "sum(p + pi)"])  # numbers, loops of rows
+def test_pi_is_the_nearest_number_of_the_dtype(text, dtype):
+    arrays = {"p": np.array([[0.25, 0.5, 0.25]], dtype)} if "sum" in text else {"x": np.ones(1, dtype)}
+
+    value, _ = of_formula(text, dtype=dtype)(**arrays)
+
+    nearest = np.array(np.pi, dtype)
+    assert value[0] == (1 + nearest * 3 if "+" in text else nearest)
+
+
 @pytest.mark.parametrize("name", spec.names())
 def test_value_and_gradient_of_every_loss_agree_with_the_oracle(name):
     loss = spec.load(name)
@@ -85,11 +95,11 @@ def test_value_and_gradient_of_every_loss_agree_with_the_oracle(name):
 
         value, gradient = compiled(**problem.arrays, **problem.parameters)
 
-        moved = sum(_moved(problem.arrays[key], exact.gradient[key].high) for key in gradient)
+        moved = sum(_moved(loss, problem.arrays[key], exact.gradient[key].high) for key in gradient)
         assert_near(value, exact.value, ulps=8, size=np.maximum(moved, 1.0))
         for key, got in gradient.items():
             high = np.nan_to_num(np.abs(exact.gradient[key].high), posinf=0.0)
-            largest = high.max(axis=-1, keepdims=True) if high.ndim == 2 else high
+            largest = high.max(axis=_of_a_point(loss, high), keepdims=True)
             defined = np.isfinite(exact.gradient[key].high)
             assert_near(
                 np.where(defined, got, exact.gradient[key].high),
@@ -99,11 +109,16 @@ def test_value_and_gradient_of_every_loss_agree_with_the_oracle(name):
             )
 
 
-def _moved(x, slope):
+def _moved(loss, x, slope):
     """How far the value moves when x moves by its own size."""
     with np.errstate(invalid="ignore", over="ignore"):
         product = np.nan_to_num(np.abs(x.astype(np.float64) * slope), posinf=0.0)
-    return product.sum(axis=-1) if product.ndim == 2 else product
+    return product.sum(axis=_of_a_point(loss, product))
+
+
+def _of_a_point(loss, array):
+    """The axes along which the numbers of one point lie; of a whole batch all."""
+    return tuple(range(0 if loss.batchwise else 1, array.ndim))
 
 
 @pytest.mark.parametrize("name", spec.names())
@@ -153,6 +168,15 @@ def test_required_edges_come_out(loss, edge):
     assert_near(value, exact.value, ulps=4, size=1.0)
     for key, got in gradient.items():
         assert_near(got, exact.gradient[key], ulps=4, size=1.0)
+
+
+def test_a_choice_made_before_a_loop_is_not_made_again_inside():
+    """In the loop only what was chosen is there: the norm was computed where it was taken, and is not known."""
+    text = "length = where(c == 2, norm(p), sum(abs(p)))\nsum(where(c == 2, p/length, p**2/length))"
+    compiled = of_formula(text)
+
+    assert compiled(p=np.array([[3.0, 4.0]]), c=2.0)[0] == [1.4]
+    assert compiled(p=np.array([[1.0, 3.0]]), c=1.0)[0] == [2.5]
 
 
 def test_a_branch_not_taken_is_not_evaluated_into_nan():
@@ -266,11 +290,12 @@ def functions(text):
 @pytest.mark.parametrize("name", spec.names())
 def test_no_arithmetic_in_generated_text_has_a_bare_number(name):
     loss = spec.load(name)
+    labels = any(node.type == "label" and node.args for node in topological(loss.formula.kernel))  # such as y + 1
 
     for function in functions(source(loss.formula, signature_of(loss), "float32")):
         for node in ast.walk(function):
             sides = [node.left, node.right] if isinstance(node, ast.BinOp) else []
-            assert not any(isinstance(side, ast.Constant) for side in sides)
+            assert not any(isinstance(side, ast.Constant) for side in sides) or labels
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, float))
 
 

@@ -9,6 +9,7 @@ from formulas import certify, formula
 from mpmath import mp, mpf
 from scipy.optimize import nnls
 from second_opinion import Undefined, number
+from shapes import shape
 
 from lossbench import inputs, spec
 from lossbench.formula import oracle
@@ -180,8 +181,8 @@ def kinked(rows: bool):
 
 
 def certified_draw(loss):
-    shape = (POINTS, 3) if loss.formula.has_rows else (POINTS,)
-    case = Case(loss=loss.name, digest=loss.digest, dtype="float32", points="domain", shape=shape)
+    at = shape(loss, POINTS, 3)
+    case = Case(loss=loss.name, digest=loss.digest, dtype="float32", points="domain", shape=at)
     problem = inputs.draw(loss, case)
     found = oracle.certify(loss.formula, problem.arrays, problem.parameters)
     return problem, found

@@ -117,7 +117,7 @@ def drawn(losses=LOSSES):
 
 @pytest.mark.parametrize(("loss", "given"), drawn())
 def test_every_spec_agrees_with_mpmath(loss, given):
-    size = (POINTS // 3, CLASSES) if loss.formula.has_rows else (POINTS,)
+    size = shape(loss, POINTS // 3 if loss.axes else POINTS, CLASSES)
     case = Case(loss=loss.name, digest=loss.digest, dtype="float32", points="domain", shape=size, parameters=given)
     problem = inputs.draw(loss, case)
     certified = oracle.certify(loss.formula, problem.arrays, problem.parameters)
@@ -180,14 +180,34 @@ def test_references_of_specs_with_named_axes_agree_with_mpmath(loss):
     for reference in loss.references[:4]:
         problem = inputs.of_point(loss, reference.at, "float64", "none")
         numbers = by_axes(problem, None if loss.batchwise else 0)
+        if not np.isfinite(np.ravel(reference.value).astype(float)).all():
+            with pytest.raises(Undefined):
+                named_axes.evaluate(loss.formula_text.definition, numbers, loss.lengths(problem.arrays))
+            continue
         value = named_axes.evaluate(loss.formula_text.definition, numbers, loss.lengths(problem.arrays))
         for written, place in zip(np.ravel(reference.value).tolist(), sorted(value.entries), strict=True):
             assert_close(written, value.entries[place])
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.accumulated], ids=lambda loss: loss.name)
+def test_references_of_streams_agree_with_mpmath(loss):
+    for reference in loss.references:
+        arrays = inputs.of_point(loss, reference.at, "float64", "mean").arrays
+        points = [
+            {name: array[index].tolist() for name, array in arrays.items()} for index in range(len(arrays["value"]))
+        ]
+        texts = loss.formula_text.definition, loss.formula_text.divisor
+        with mp.workdps(second_opinion.DIGITS):
+            total, divisor = (mp.fsum(second_opinion.evaluate(text, exactly(at)) for at in points) for text in texts)
+            assert_close(reference.value, total / divisor)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if not loss.accumulated], ids=lambda loss: loss.name)
 def test_references_of_specs_agree_with_mpmath(loss):
     text, compared = loss.formula_text.definition, 0
+    if loss.accumulated:
+        assert all(assert_close(one.value, mean_by_mpmath(loss, one.at)) is None for one in loss.references)
+        return
     for reference in loss.references:
         problem = inputs.of_point(loss, reference.at, "float64", "none")
         at = {name: array[0].tolist() for name, array in problem.arrays.items()}
@@ -209,6 +229,15 @@ def test_references_of_specs_agree_with_mpmath(loss):
                 continue  # the end of the domain
 
     assert compared or not loss.references
+
+
+def mean_by_mpmath(loss, at):
+    """The sum of the losses over the sum of their divisors."""
+    arrays = inputs.of_point(loss, at, "float64", "mean").arrays
+    points = [exactly({name: array[index].tolist() for name, array in arrays.items()}) for index in range(4)]
+    texts = (loss.formula_text.definition, loss.formula_text.divisor)
+    total, divisor = (sum(second_opinion.evaluate(text, point) for point in points) for text in texts)
+    return total / divisor
 
 
 def assert_close(written, value):
@@ -397,6 +426,23 @@ def test_a_number_that_no_bits_decide_keeps_an_infinite_radius():
 
     assert np.isnan(found.value.high[0])
     assert np.isinf(found.value.radius[0])
+
+
+@pytest.mark.parametrize("text", ["log(2*pi*x)", "(x - pi)*exp(pi*x)", "where(x < pi, pi*x**2, x**pi)", "sum(p**pi)"])
+def test_pi_is_the_real_number(text):
+    assert check(text) >= 12
+
+
+def test_what_the_nearest_double_of_pi_leaves_is_exact():
+    found = certify("x - pi", x=math.pi).value
+    high, low = oracle.constant("pi")
+
+    with mp.workdps(60):
+        rest = mpf(math.pi) - mp.pi
+        assert found.high == [float(rest)]
+        assert abs(mpf(found.high[0]) + mpf(found.low[0]) - rest) < mpf(2) ** -150
+        assert high == math.pi
+        assert abs(low + rest) < mpf(2) ** -100
 
 
 def test_a_power_of_zero_is_one_even_of_nan():

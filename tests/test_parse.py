@@ -32,6 +32,7 @@ def outcome(text: str) -> str:
         ("0.1", "1/10"),
         ("1e-7", "1/10000000"),
         ("2**10 - 1_000", "24"),
+        ("2*pi - pi", "sub(mul(2, pi()), pi())"),
         ("-x", "neg(x)"),
         ("a = x - y\na**2", "pow(sub(x, y), 2)"),
         ("p[j]", "pick(p, j)"),
@@ -126,6 +127,7 @@ REFUSED = [
     "x = 1",
     "x = y\nx",
     "sum = x\nsum",
+    "pi = 3\npi*x",
     "a = 1",
     "a, b = x, y\na",
     "a = b = x\na",
@@ -265,7 +267,7 @@ def test_error_names_the_line_within_the_file():
 
 
 def test_error_says_what_is_known():
-    with pytest.raises(SpecError, match=r"unknown function 'relu'; expected one of: abs, clip, cosh, ctc, exp"):
+    with pytest.raises(SpecError, match=r"unknown function 'relu'; expected one of: abs, clip, cosh, ctc, ctc_occupancy, exp"):
         graph_of("relu(x)")
 
 

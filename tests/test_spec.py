@@ -54,7 +54,8 @@ class TestEverySpec:
     def test_gives_one_number_and_its_gradients(self, loss):
         formula = loss.formula
 
-        assert formula.definition.kind == "real"
+        assert formula.definition.type == "number"
+        assert formula.definition.axes in ((), ("batch",) if loss.batchwise else ())
         assert set(formula.gradients) == {name for name, one in loss.inputs.items() if one.grad}
 
 
@@ -157,6 +158,15 @@ def test_row_as_loss_is_refused(broken):
 
     assert reason == "the definition is a row; expected one number per element or row"
     assert line.startswith("definition")
+
+
+@pytest.mark.parametrize("name", ["pi", "reduction"])
+def test_name_with_another_meaning_is_refused(tmp_path, name):
+    path = spec.start("broken", tmp_path)
+    path.write_text(path.read_text().replace("y_pred", name))
+
+    with pytest.raises(SpecError, match=f"the name '{name}' is reserved or no identifier; choose another"):
+        spec.load(path)
 
 
 def test_edge_without_an_input_is_refused(broken):

@@ -28,6 +28,7 @@ FORMULAS = {  # by what each is here for
     "log_softmax": 'pick(log_softmax(sum(x*w, "feature"), "class"), y, "class")',
     "sparsemax": 'sum(sparsemax(sum(x*w, "feature"), "class")**2*sum(w, "feature"), "class")',
     "size": 'size(x, "feature")*sum(x, "feature") + size(w, "class")*s',
+    "pi": 'sum(pi*x**2, "feature") + where(s < pi, log(2*pi*exp(s)), 0)',
     "repeated": 'sum(sum(s + w, "class"), "feature")',
     "pick": 'pick(x, y - 1, "feature")*pick(sum(x*w, "feature"), y, "class") + s[y]',
     "picks of picks": 'sum(pick(sum(x*w, "feature")*s, k, "class")*sum(w, "feature"), "class")',

@@ -58,6 +58,7 @@ def right(definition):
         ("1e-7*x", r"10^{-7}\,x"),
         ("2.50e-3 + x", r"2.50 \cdot 10^{-3} + x"),
         ("abs(x)**3", r"\left|x\right|^{3}"),
+        ("2*pi*x", r"2\,\pi\,x"),
         ("log(x)", r"\log x"),
         ("log(x*y)", r"\log\left(x\,y\right)"),
         ("log(cosh(x))", r"\log \cosh x"),

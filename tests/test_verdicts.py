@@ -368,7 +368,9 @@ def test_divergence_that_could_not_run_is_not_run_and_says_why(bench, says, refu
 
 
 def test_declared_crash_is_confirmed_by_one(bench):
-    assert result_of(bench(divergence("defect", 'raises = "own words"')), None, refusal="crashed")["result"] == "confirmed"
+    found = result_of(bench(divergence("defect", 'raises = "own words"')), None, refusal="crashed")
+
+    assert found["result"] == "confirmed"
 
 
 def test_divergence_that_was_not_planned_is_not_run(bench):

@@ -12,6 +12,18 @@ MODULES: dict[str, tuple[str, ...]] = {  # what the calls of each framework may 
     "tensorflow": ("tf", "keras", "ops", "math"),
     "jax": ("jax", "jnp", "optax", "math"),
 }
+IMPORTS = {  # how a script gets each of them
+    "torch": "import torch",
+    "F": "import torch.nn.functional as F",
+    "nn": "from torch import nn",
+    "keras": "import keras",
+    "tf": "import tensorflow as tf",
+    "ops": "from keras import ops",
+    "jax": "import jax",
+    "jnp": "import jax.numpy as jnp",
+    "optax": "import optax",
+    "math": "import math",
+}
 MAX_DEPTH = 100
 _ROOTS = {module for modules in MODULES.values() for module in modules}
 SUBMODULES = (  # besides those, the ones in which losses and array operations are
@@ -40,6 +52,8 @@ SUBMODULES = (  # besides those, the ones in which losses and array operations a
     "tf.math",
     "tf.math.special",
     "tf.nn",
+    "tf.sparse",
+    "torch.func",
     "torch.linalg",
     "torch.nn",
     "torch.nn.functional",
@@ -54,8 +68,8 @@ REFUSED = {  # read or write files, run other code, or change the whole process
     *("set_num_threads", "set_printoptions", "use_deterministic_algorithms"),
 }
 _PLAIN = (
-    *(ast.Expression, ast.Load, ast.Constant, ast.Subscript, ast.Slice, ast.Tuple, ast.List, ast.IfExp, ast.keyword),
-    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
+    *(ast.Expression, ast.Load, ast.Constant, ast.Subscript, ast.Slice, ast.Tuple, ast.List, ast.Dict, ast.IfExp),
+    *(ast.keyword, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
 )
 _EXPECTED = "expected one expression of calls, names, numbers, texts, arithmetic, comparisons, indexing and modules"
 

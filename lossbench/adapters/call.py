@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,15 @@ def function(
     made = ast.fix_missing_locations(ast.Expression(ast.Lambda(arguments, tree.body)))
     # Compiled anew for each problem: torch.compile gives up on a code object that it has seen with eight others.
     return eval(compile(made, f"<{framework} call of {problem.loss.name}>", "eval"), scope)  # type: ignore[no-any-return]
+
+
+def identity(problem: Problem, framework: str) -> Hashable:
+    """Equal for problems that have one function, whatever their arrays hold."""
+    loss = problem.loss
+    divided = divisor.of(problem) if problem.reduction == "mean" else None
+    numbers = {name: value for name, value in problem.parameters.items() if not isinstance(value, np.ndarray)}
+    reduced = (problem.reduction, problem.dtype, problem.entries, divided)
+    return (loss.name, loss.digest, chosen(problem, framework), *arrays(problem), *numbers.items(), *reduced)
 
 
 def arrays(problem: Problem) -> dict[str, np.ndarray]:

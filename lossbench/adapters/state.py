@@ -44,7 +44,11 @@ class Functions:
 
 
 def functions(
-    calls: Call | Twin, arrays: Iterable[str], framework: str, modules: Mapping[str, object], constants: Mapping[str, Any]
+    calls: Call | Twin,
+    arrays: Iterable[str],
+    framework: str,
+    modules: Mapping[str, object],
+    constants: Mapping[str, Any],
 ) -> Functions:
     """The *calls* of a state, whose updates take *arrays*.
 

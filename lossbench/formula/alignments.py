@@ -56,13 +56,13 @@ def occupancy(
     forward, backward = lattice.forward(), lattice.backward()
     with np.errstate(invalid="ignore"):  # minus infinity less itself: no alignment
         joint = np.exp(forward + backward - lattice.total(forward)[:, None, None])
-    used = np.arange(forward.shape[1]) < lattice.input_length[:, None]
-    joint = np.where(np.expand_dims(used, 2), joint, 0.0)
+    times = np.arange(forward.shape[1])[:, None]
+    joint = np.where(times < lattice.input_length[:, None, None], joint, 0.0)
     found = np.zeros(lattice.log_probs.shape)
     for state in range(lattice.classes.shape[1]):
         places = np.arange(len(found)), slice(None), lattice.classes[:, state]
         found[places] += np.where(lattice.reachable[:, None, state], joint[:, :, state], 0.0)
-    found = np.where(np.isnan(joint).any(axis=2)[:, :, None], np.nan, found)
+    found = np.where(np.isnan(joint).any(axis=2, keepdims=True), np.nan, found)
     return found.reshape(*lattice.shape, *found.shape[1:])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lossbench.formula.graph import ELEMENTARY, Graph, Node, number_of
-from lossbench.formula.node import described, other_of, quoted
+from lossbench.formula.node import SEQUENCES, described, other_of, quoted
 
 REDUCTIONS: Mapping[str, str] = {
     "sum": "row_sum",
@@ -17,7 +17,7 @@ REDUCTIONS: Mapping[str, str] = {
     "norm": "norm",
 }
 ALONG_AN_AXIS = (*REDUCTIONS, "mean", "size", "softmax", "log_softmax", "sparsemax")
-OTHERS = ("xlogy", "clip", "where", "onehot", "pick", "index", "other", "ctc")
+OTHERS = ("xlogy", "clip", "where", "onehot", "pick", "index", "other", *SEQUENCES)
 CONSTANTS = ("pi",)
 FUNCTIONS = sorted({*ELEMENTARY, *ALONG_AN_AXIS, *OTHERS})
 
@@ -150,7 +150,7 @@ def _other(graph: Graph, given: Argument, axis: Argument) -> Node:
     return graph.other(node, along)
 
 
-def _ctc(graph: Graph, *args: Argument) -> Node:
+def _sequence(graph: Graph, op: str, *args: Argument) -> Node:
     log_probs = args[0].number()
     labels, *counts = (_whole(arg) for arg in args[1:])
     if not {"time", "class"} <= {*log_probs.axes}:
@@ -161,7 +161,7 @@ def _ctc(graph: Graph, *args: Argument) -> Node:
         allowed = {"time", "class"} if node is log_probs else {"position"} if node is labels else set()
         if ({*node.axes} - allowed) & {"time", "class", "position"}:
             raise arg.refused("a label without such axes")
-    return graph.sequence("ctc", log_probs, labels, *counts)
+    return graph.sequence(op, log_probs, labels, *counts)
 
 
 def _whole(arg: Argument) -> Node:
@@ -181,5 +181,6 @@ _TAKING: Mapping[tuple[str, int], Callable[..., Node]] = {
     ("pick", 3): picked,
     ("index", 1): lambda graph, axis: graph.index(axis.axis()),
     ("other", 2): _other,
-    ("ctc", 5): _ctc,
+    ("ctc", 5): lambda graph, *args: _sequence(graph, "ctc", *args),
+    ("ctc_occupancy", 5): lambda graph, *args: _sequence(graph, "ctc_occupancy", *args),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -33,17 +34,23 @@ def evaluate(
     Returns:
         For each root what broadcasts to shape (n, *axes), or to its axes alone where nothing has points.
     """
-    variables = {str(node.value): node for node in topological(*roots) if node.op == "variable"}
+    order = _order(tuple(roots))
+    variables = {str(node.value): node for node in order if node.op == "variable"}
     shapes = {name: np.shape(given[name]) for name in variables}
     several = any(len(shape) > len(variables[name].axes) for name, shape in shapes.items())
     sizes = {**(sizes or {}), **_sizes(given, variables)}
     values: dict[Node, np.ndarray] = {}  # of shape (points, *axes), with 1 for what is repeated
     with np.errstate(all="ignore"):
-        for node in topological(*roots):
+        for node in order:
             values[node] = _value(node, values, given, sizes)
     wanted = [root.axes for root in roots] if axes is None else axes
     results = [aligned(values[root], root.axes, to) for root, to in zip(roots, wanted, strict=True)]
     return results if several else [one[0] for one in results]
+
+
+@lru_cache(maxsize=256)
+def _order(roots: tuple[Node, ...]) -> tuple[Node, ...]:
+    return tuple(topological(*roots))
 
 
 def aligned(array: np.ndarray, axes: Axes, to: Axes) -> np.ndarray:
@@ -148,14 +155,14 @@ def threshold(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.max(candidates, axis=-1) + highest[..., 0])
 
 
-def _over(reduction: Callable[..., np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda row: reduction(row, axis=-1)
+def _over(reduction: Callable[..., np.ndarray], **rest: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda row: reduction(row, axis=-1, **rest)
 
 
 _REDUCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "row_sum": _over(np.sum),
-    "row_max": _over(np.max),
-    "row_min": _over(np.min),
+    "row_max": _over(np.max, initial=-np.inf),  # in a batch without entries there is none
+    "row_min": _over(np.min, initial=np.inf),
     "logsumexp": _over(special.logsumexp),
     "norm": _over(np.linalg.norm),
     "threshold": threshold,

@@ -11,14 +11,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from lossbench.formula.node import (
-    ARITHMETIC,
     COMPARISONS,
     ELEMENTARY,
-    LEAVES,
     LOGIC,
-    OPS,
     ROW_REDUCTIONS,
-    SELECTIONS,
     Axes,
     Kind,
     Node,
@@ -35,14 +31,10 @@ from lossbench.formula.node import (
 )
 
 __all__ = [
-    "ARITHMETIC",
     "COMPARISONS",
     "ELEMENTARY",
-    "LEAVES",
     "LOGIC",
-    "OPS",
     "ROW_REDUCTIONS",
-    "SELECTIONS",
     "Graph",
     "Kind",
     "Node",
@@ -199,6 +191,10 @@ class Graph:
 
     def reduce(self, op: str, row: Node, axis: str = "class") -> Node:
         """One of ROW_REDUCTIONS: what stands along an axis to one number."""
+        if op == "row_sum" and row.op == "where" and axis not in row.args[0].axes:
+            outside = self._outside_where(row, lambda branch: self.reduce(op, branch, axis))
+            if outside is not None:
+                return outside
         if axis in row.axes:
             return self._node(op, row, axes=without(row.axes, axis), value=axis)
         # Simplified to one number: the same entry size() times.

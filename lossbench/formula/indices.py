@@ -50,6 +50,8 @@ class Indices:
             case ast.Call(func=ast.Name(id="ctc"), args=args):
                 inner = ("time", "class", "position")
                 return tuple(axis for axis in union(*map(self.axes_of, args)) if axis not in inner)
+            case ast.Call(func=ast.Name(id="ctc_occupancy"), args=args):
+                return without(union(*map(self.axes_of, args)), "position")
             case ast.Call(func=ast.Name(id=name), args=args) if is_reduction(name, args):
                 return () if name == "size" else without(self.axes_of(args[0]), self.along(args))
         return union(*map(self.axes_of, ast.iter_child_nodes(node)))

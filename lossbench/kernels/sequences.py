@@ -39,7 +39,7 @@ def ctc(log_probs: np.ndarray, labels: np.ndarray, input_length: int, label_leng
     if times == 0:
         return 0.0 if last == 0 else math.inf
     emitted = _emitted(log_probs, labels, times, last, blank)
-    return -_ends(_forward(emitted, labels)[times - 1])
+    return 0.0 - _ends(_forward(emitted, labels)[times - 1])  # no negative zero
 
 
 @inlined
@@ -134,6 +134,8 @@ def _steps_over(state: int, labels: np.ndarray) -> bool:
 def _added(a: float, b: float) -> float:
     """log(exp(a) + exp(b))."""
     larger, smaller = (a, b) if a >= b else (b, a)
-    if larger == -math.inf or smaller == -math.inf:
-        return larger + smaller if larger != larger else larger
+    if larger != larger or smaller != smaller:
+        return math.nan
+    if smaller == -math.inf:
+        return larger
     return larger + math.log1p(math.exp(smaller - larger))

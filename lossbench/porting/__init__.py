@@ -16,7 +16,7 @@ from lossbench.arrays import Arrays
 from lossbench.audit import FRAMEWORKS
 from lossbench.errors import LossbenchError
 from lossbench.messages import Public, Survey, Surveyed, Tried, Try
-from lossbench.porting import asked, layout, notes, proof, written
+from lossbench.porting import asked, layout, notes, proof, reading, written
 from lossbench.porting.recipe import Gap, Port, Proof, Recipe
 from lossbench.porting.source import Source, chosen
 from lossbench.records import Target
@@ -73,7 +73,7 @@ def port(text: str, to: str | Sequence[str] = "all", *, loss: str | None = None)
             name: source.data.get(name, value.tolist() if isinstance(value, np.ndarray) else value)
             for name, value in source.problem.parameters.items()
         },
-        takes=written.own_names(entry, public),
+        takes=reading.own_names(entry, public),
         gives=source.reduction.words,
         code=written.script(source.text, framework, source.rows, {}),
         also=also,

@@ -9,7 +9,7 @@ from lossbench.callables import Entry
 from lossbench.inputs import Problem
 from lossbench.loss import Numbers
 from lossbench.messages import Public
-from lossbench.porting import written
+from lossbench.porting import reading
 from lossbench.porting.reductions import Reduction
 
 CLASSES_SECOND = ("F.cross_entropy", "F.nll_loss", "nn.CrossEntropyLoss", "nn.NLLLoss")
@@ -19,20 +19,20 @@ def conversions(entry: Entry, public: Public | None, framework: str, text: str) 
     """Lines of code that make the loss's inputs from the source's, and in words what changes with the inputs."""
     before: dict[str, str] = {}
     found: list[str] = []
-    own, there = written.order(entry), written.taken(text, entry.loss)
+    own, there = reading.order(entry), reading.taken(text, entry.loss)
     common = [name for name in own if name in there]
     if common != [name for name in there if name in own]:
         found.append(f"order: {entry.name} takes ({', '.join(own)}), here it is ({', '.join(there)})")
-    for name, (argument, expression) in written.takes(entry, public).items():
+    for name, (argument, expression) in reading.takes(entry, public).items():
         said = argument or "it"
-        undone = written.undone(expression, argument or name, name, framework)
+        undone = reading.undone(expression, argument or name, name, framework)
         if undone is None:
             found.append(f"{entry.name} is given `{expression}` as {said}; the code here takes {name} itself")
         else:
             if undone != (argument or name):
                 before[name] = undone
             found.append(f"{entry.name} takes `{expression}` as {said}: {name} is `{undone}`")
-    for name, expression in written.wraps(text, entry.loss).items():
+    for name, expression in reading.wraps(text, entry.loss).items():
         found.append(f"the code here makes `{expression}` of {name}")
     if "[..., None]" in text and "keras.losses." in text:
         found.append("the last axis of one element keeps Keras's mean over the last axis from averaging yours")
@@ -49,9 +49,9 @@ def conversions(entry: Entry, public: Public | None, framework: str, text: str) 
 
 def _dtypes(entry: Entry, framework: str, text: str) -> list[str]:
     found = []
-    if framework == "tensorflow" and written.makes_keras_class(text):
+    if framework == "tensorflow" and reading.makes_keras_class(text):
         found.append("dtype: a Keras class casts its inputs to float32; for others give it dtype='float64'")
-    elif entry.name.startswith("keras.losses.") and written.makes_keras_class(entry.callable.call):
+    elif entry.name.startswith("keras.losses.") and reading.makes_keras_class(entry.callable.call):
         found.append("dtype: the Keras class casts its inputs to float32, this code keeps their dtype")
     if framework == "jax":
         found.append("dtype: JAX has float64 only with jax.config.update('jax_enable_x64', True)")
@@ -73,7 +73,11 @@ def conventions(entry: Entry, framework: str, reduction: Reduction) -> list[str]
         found.append("reduction 'batchmean' divides the sum by the number of rows, which is the mean here")
     if reduction.named == "auto":
         found.append("reduction 'auto' is rejected by current releases of Keras; it meant 'sum_over_batch_size'")
-    if reduction.by_weight:
+    if reduction.by_class:
+        found.append(
+            "its mean divides by rows times classes, which this code does too; 'batchmean' divides by the rows"
+        )
+    elif reduction.by_weight:
         found.append(
             "reduction 'mean_with_sample_weight' divides by the sum of the weights; without weights, by their number"
         )

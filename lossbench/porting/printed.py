@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
@@ -43,7 +42,7 @@ def _port(one: Port) -> RenderableType:
         ("differences that remain", one.notes),
     ):
         if lines:
-            parts += [f"  {heading}:", *(Padding.indent(f"- {escape(line)}", 4) for line in lines)]
+            parts += [f"  {heading}:", *(f"    - {escape(line)}" for line in lines)]
     if one.proof:
         parts.append(_proof(one.proof))
     elif one.unproved:
@@ -57,10 +56,10 @@ def _proof(one: Proof) -> RenderableType:
         f"  proof: [{colour}]{one.status}[/{colour}], both run on {one.points} points in float64"
     ]
     if one.words:
-        parts.append(Padding.indent(escape(one.words), 4))
+        parts.append(f"    {escape(one.words)}")
     for name, gap in one.between.items():
         text = f"{name}: {_gap(gap)} apart; {_ulps(one.source, name)} and {_ulps(one.target, name)} from the certified"
-        parts.append(Padding.indent(f"- {escape(text)}", 4))
+        parts.append(f"    - {escape(text)}")
     return Group(*parts)
 
 

@@ -13,7 +13,7 @@ from lossbench.errors import LossbenchError, SpecError
 from lossbench.inputs import Problem
 from lossbench.loss import Loss, Number
 from lossbench.messages import Public
-from lossbench.porting import proof, reductions, written
+from lossbench.porting import proof, reading, reductions, written
 from lossbench.porting.asked import Given
 from lossbench.porting.reductions import Reduction
 
@@ -143,7 +143,7 @@ def _placed(entry: Entry, given: Mapping[str, object]) -> dict[str, str]:
 def _ignored(entry: Entry, public: Public | None, given: Mapping[str, object]) -> list[str]:
     """What is said of arguments that neither the loss nor the reduction takes."""
     known = {*callables.arguments(entry.callable), *REDUCING, *SILENT}
-    data = set(written.places(entry, public))
+    data = set(reading.places(entry, public))
     defaults = {one.name: one.default for one in public.arguments} if public else {}
     found = []
     for name, value in given.items():

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from lossbench import callables, plain
 from lossbench.adapters import divisor
-from lossbench.adapters.allowed import MODULES
+from lossbench.adapters.allowed import IMPORTS, MODULES
 from lossbench.callables import Entry
 from lossbench.errors import LossbenchError
 from lossbench.inputs import Problem
@@ -21,26 +20,8 @@ from lossbench.porting import layout
 from lossbench.porting.asked import Given
 from lossbench.porting.reductions import FUNCTIONS, Reduction
 
-IMPORTS = {
-    "torch": "import torch",
-    "F": "import torch.nn.functional as F",
-    "nn": "from torch import nn",
-    "keras": "import keras",
-    "tf": "import tensorflow as tf",
-    "ops": "from keras import ops",
-    "jax": "import jax",
-    "jnp": "import jax.numpy as jnp",
-    "optax": "import optax",
-    "math": "import math",
-}
-LOSSES = re.compile(r"(F|nn|keras\.losses|tf\.nn|optax\.losses)\.\w+(\(.*\))?$", re.DOTALL)
 ARRAYS = {"torch": "torch.tensor", "tensorflow": "tf.constant", "jax": "jnp.array"}
 RESHAPES = {"torch": "torch.reshape", "tensorflow": "tf.reshape", "jax": "jnp.reshape"}
-INVERSE = {  # of what a callable wants of an input, by the function's last name
-    "log": {"torch": "torch.exp", "tensorflow": "tf.exp", "jax": "jnp.exp"},
-    "exp": {"torch": "torch.log", "tensorflow": "tf.math.log", "jax": "jnp.log"},
-    "one_hot": {"torch": "torch.argmax", "tensorflow": "tf.argmax", "jax": "jnp.argmax"},
-}
 
 
 def target(problem: Problem, framework: str, reduction: Reduction) -> str:
@@ -120,7 +101,8 @@ def settings(entry: Entry, public: Public | None, given: Mapping[str, object]) -
 
 def wide(text: str, entry: Entry, public: Public | None) -> str:
     """The source's call in float64: a class of Keras casts to float32 unless it is told otherwise."""
-    if public is None or "dtype" not in {one.name for one in public.arguments}:
+    takes_dtype = public is not None and "dtype" in {one.name for one in public.arguments}
+    if not takes_dtype or entry.callable.framework != "tensorflow":  # classes of torch keep weights in it, by no name
         return text
     tree = ast.parse(text, mode="eval")
     for node in ast.walk(tree):
@@ -170,96 +152,6 @@ def script(text: str, framework: str, rows: Mapping[str, np.ndarray | str], befo
     return "\n".join([*imports, "", code] if imports else [code])
 
 
-def takes(entry: Entry, public: Public | None) -> dict[str, tuple[str, str]]:
-    """What the source is given for each input that it does not take as it is: its own argument, and the expression."""
-    return {name: pair for name, pair in _given(entry, public) if pair[1] != name}
-
-
-def own_names(entry: Entry, public: Public | None) -> dict[str, str]:
-    """The source's own name for each input that it takes as it is, where it is another."""
-    return {
-        name: argument
-        for name, (argument, said) in _given(entry, public)
-        if said == name and argument not in ("", name)
-    }
-
-
-def places(entry: Entry, public: Public | None) -> list[str]:
-    """The source's own arguments that stand for data."""
-    return [argument for _, (argument, _) in _given(entry, public)]
-
-
-def order(entry: Entry) -> list[str]:
-    """The inputs in the order in which the source takes them."""
-    return [name for name, _ in _given(entry, None)]
-
-
-def taken(text: str, loss: Loss) -> list[str]:
-    """The inputs in the order in which the framework's own loss takes them in a call; none where it has none."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and LOSSES.match(ast.unparse(node.func)):
-            parts = [*node.args, *(one.value for one in node.keywords)]
-            inside = [{leaf.id for leaf in ast.walk(part) if isinstance(leaf, ast.Name)} for part in parts]
-            found = [name for names in inside for name in loss.inputs if name in names]
-            if len(found) > 1:
-                return list(dict.fromkeys(found))
-    return []
-
-
-def wraps(text: str, loss: Loss) -> dict[str, str]:
-    """What a call of a loss makes of an input before it takes it: its log, one-hot rows."""
-    found: dict[str, str] = {}
-    for node in ast.walk(ast.parse(text)):
-        match node:
-            case ast.Call(func=ast.Attribute(attr="log" | "exp" | "one_hot" | "cast"), args=[ast.Name(id=name), *_]):
-                if name in loss.inputs:
-                    found[name] = ast.unparse(node)
-    return found
-
-
-def makes_keras_class(text: str) -> bool:
-    """Whether a call makes an instance of a class of keras.losses."""
-    return re.search(r"keras\.losses\.[A-Z]", text) is not None
-
-
-def undone(expression: str, argument: str, name: str, framework: str) -> str | None:
-    """The input *name*, in code of *framework*, from what the source takes in its place; None where no rule knows."""
-    node = ast.parse(expression, mode="eval").body
-    match node:
-        case ast.Name(id=found) if found == name:
-            return argument
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Name()):
-            return f"-{argument}"
-        case ast.Subscript(value=ast.Name(), slice=ast.Tuple(elts=[*_, ast.Constant(value=None)])):
-            return f"{argument}[..., 0]"
-        case ast.Call(func=ast.Attribute(attr="to" | "astype"), args=_):
-            return argument
-        case ast.Call(func=ast.Attribute(attr="cast"), args=[ast.Name(), *_]):
-            return argument
-        case ast.Call(func=ast.Attribute(attr=last) | ast.Name(id=last), args=[ast.Name(), *_]) if last in INVERSE:
-            return f"{INVERSE[last][framework]}({argument}{', -1' if last == 'one_hot' else ''})"
-    return None
-
-
-def _given(entry: Entry, public: Public | None) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Each input, the source's argument for it, and the expression that stands there."""
-    tree = ast.parse(entry.callable.call.strip(), mode="eval").body
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    made = next(node for node in calls if callables.canonical(_path(node)) == entry.name)
-    outer = next((node for node in calls if node.func is made), made)
-    names = [] if public is None else public.called if outer is not made else [one.name for one in public.arguments]
-    places: list[tuple[str, ast.expr]] = [
-        (names[place] if place < len(names) else "", one) for place, one in enumerate(outer.args)
-    ]
-    places += [(one.arg or "", one.value) for one in outer.keywords]
-    seen: set[str] = set()
-    for argument, value in places:
-        for node in ast.walk(value):
-            if isinstance(node, ast.Name) and node.id in entry.loss.inputs and node.id not in seen:
-                seen.add(node.id)
-                yield node.id, (argument, ast.unparse(value))
-
-
 def _anywhere(text: str) -> str:
     """`x[:, None]` as `x[..., None]`: the same for one axis, and right for more."""
     return text.replace("[:, None]", "[..., None]").replace("[:, 0]", "[..., 0]")
@@ -285,7 +177,10 @@ def _term(node: ast.expr, problem: Problem, framework: str, left_out: str) -> st
             return ast.unparse(ast.Compare(_parsed(inner(left)), [op], [_parsed(inner(right))]))
         case ast.BinOp(left=left, op=operation, right=right):
             return ast.unparse(ast.BinOp(_parsed(inner(left)), operation, _parsed(inner(right))))
-        case ast.Subscript(value=ast.Name(id=row), slice=index):
+        case (
+            ast.Subscript(value=ast.Name(id=row), slice=index)
+            | ast.Call(func=ast.Name(id="pick"), args=[ast.Name(id=row), index, *_])
+        ):
             weights = problem.parameters[row]
             if isinstance(weights, np.ndarray) and (weights == 1).all():
                 return "1.0"

@@ -1,4 +1,4 @@
-"""The pictures: error against input, and time against size."""
+"""The pictures: error against input, error against the number of updates, and time against size."""
 
 from __future__ import annotations
 
@@ -130,6 +130,42 @@ def _marks(axes: Axes, x: np.ndarray, ulps: np.ndarray, scale: Scale, top: float
     if strange.any():
         height_of_all = np.full(strange.sum(), top)
         axes.plot(scale.unit(x[strange]), height_of_all, "x", color=ink, markersize=6, clip_on=False)
+
+
+def drift(frame: pd.DataFrame, targets: Sequence[str], name: str, label: str) -> str:
+    """The errors of accumulated means in ulps against the number of updates, both logarithmic.
+
+    Args:
+        frame: Rows of `drift.errors` of one loss, dtype and sort of updates.
+        targets: In the order that gives each its colour and marker.
+        name: Keeps the ids of the drawing apart from others on the page.
+        label: Is read to those who do not see it.
+    """
+    with svg.style():
+        figure = Figure(figsize=(5.4, 3.3), layout=None)
+        axes = figure.subplots()
+        figure.subplots_adjust(left=0.1, right=0.98, top=0.93, bottom=0.15)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.axhline(1.0, color=svg.colour("limit"), linewidth=0.9, linestyle="--")
+        for number, target in enumerate(targets):
+            rows = frame[frame["target"] == target].sort_values("updates")
+            ink, marker = svg.series(number)
+            errors = np.maximum(rows["ulps"].to_numpy(float), SMALLEST)
+            # Means that drift alike lie on one another: the first is the broadest, so that all are seen.
+            width = 1.0 + 1.2 * max(0, len(targets) - 1 - number)
+            axes.plot(rows["updates"], errors, f"{marker}-", color=ink, markersize=4 + width, linewidth=width)
+        axes.set_ylim(bottom=SMALLEST * 0.6)
+        axes.grid()
+        axes.xaxis.set_major_locator(FixedLocator([float(count) for count in sorted(set(frame["updates"]))]))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(numticks=7))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}".replace(",", " ")))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: _short(ulps)))
+        axes.set_title("error of the mean, ulp", loc="left", fontsize=9, pad=3)
+        axes.set_xlabel("updates")
+        return svg.inline(figure, name, label)
 
 
 def times(frame: pd.DataFrame, targets: Sequence[str], limit: Mapping[float, float], name: str, label: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lossbench import script
 from lossbench.loss import Loss
-from lossbench.report import index, tables, words
+from lossbench.report import hard, tables, words
 from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Row
 from lossbench.report.words import Mark
@@ -75,8 +75,8 @@ def _line(row: Row, *, number: int, kind: str, mark: Mark, script: str) -> Defec
         kind=kind,
         mark=mark,
         where=Cell(text=str(row["at"]), shown="code", lines=list(_conditions(row))),
-        got=_got(row) if run else index.answer(row["declared_value"], row["declared_gradient"]),
-        exact=index.answer(row["exact_value"], row["exact_gradient"]),
+        got=_got(row) if run else hard.answer(row["declared_value"], row["declared_gradient"]),
+        exact=hard.answer(row["exact_value"], row["exact_gradient"]),
         why=Cell(text=tables.said(row["why"]), links=[("upstream", url)] if words.is_web(url) else []),
         script=script,
         search=" ".join(str(row[name]) for name in ("loss", "target", "dtype", "at", "why")).lower(),
@@ -84,7 +84,7 @@ def _line(row: Row, *, number: int, kind: str, mark: Mark, script: str) -> Defec
 
 
 def _got(row: Row) -> Cell:
-    return index.answer(row["got_value"] or row["reason"], row["got_gradient"])
+    return hard.answer(row["got_value"] or row["reason"], row["got_gradient"])
 
 
 def _conditions(row: Row) -> Iterator[str]:

@@ -26,6 +26,7 @@ _DOMAINS = {
     "symbol": "0 … C − 1, but for the label parameters",
     "length": "how much is in use",
     "id": "any whole number",
+    "update": "0, 1, 2, …",
 }
 _KINDS = {"real": "number", "row": "one number per class", "label": "class index"}
 _PROPERTIES = {
@@ -84,7 +85,7 @@ def symbols(loss: Loss) -> list[Symbol]:
 def _kind(one: Input) -> str:
     axes = axes_of(one)
     if one.kind == "row" or not axes:
-        return _KINDS[one.kind]
+        return "number of the update" if one.domain == "update" else _KINDS[one.kind]
     return f"{'label' if one.kind == 'label' else 'number'} along {' and '.join(axes)}"
 
 

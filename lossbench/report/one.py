@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from lossbench import shown
+from lossbench.accuracy import DRAWN
 from lossbench.loss import Loss
-from lossbench.report import charts, index, tables, words
+from lossbench.report import charts, tables, words
 from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Table
 from lossbench.verdicts import WORST_FIRST
@@ -37,11 +39,13 @@ def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
             "Conditioned", "Normwise", "Mismatches", "Worst input",
         ],
     )  # fmt: skip
-    drawn = jobs[(jobs["points"] == "domain") & jobs["own_call"]]
+    drawn = jobs[jobs["points"].isin(DRAWN) & jobs["own_call"]]
+    alone = drawn["gradient_max_ulp"].isna().all() and drawn["value_max_ulp"].notna().any()  # there are no gradients
+    measured = ("value",) if alone else ("value", "gradient")
     for cell in tables.rows(cells):
         part = drawn[(drawn["target"] == cell["target"]) & (drawn["dtype"] == cell["dtype"])]
         word, reason = str(cell["verdict"]), str(cell["reason"])
-        for what in ("value", "gradient"):
+        for what in measured:
             worst = {name: part[f"{what}_{name}"].max() for name in ("median_ulp", "p99_ulp")}
             worst |= {name: cell[f"{what}_{name}"] for name in ("max_ulp", "conditioned", "normwise")}
             mismatches = int(part[[f"{what}_{kind}" for kind in ("nan", "inf", "finite")]].to_numpy().sum())
@@ -62,7 +66,8 @@ def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
 def _outcome(worst: str) -> Cell:
     """What came out of the worst input; the input itself, which may be a long row, unfolds."""
     where, _, outcome = worst.rpartition(": got ")
-    return Cell(text=f"got {outcome}" if where else worst, shown="code", folded=where)
+    by_input = re.sub(r", (?=[A-Za-z_]\w*=)", "\n", where)
+    return Cell(text=f"got {outcome}" if where else worst, shown="code", folded=by_input)
 
 
 def cases(jobs: pd.DataFrame) -> Table:
@@ -74,7 +79,7 @@ def cases(jobs: pd.DataFrame) -> Table:
             "Value, max ulp", "Gradient, max ulp", "Record",
         ],
     )  # fmt: skip
-    for row in tables.rows(jobs[jobs["points"] == "domain"]):
+    for row in tables.rows(jobs[jobs["points"].isin(DRAWN)]):
         table.rows.append(
             [
                 *(tables.text(row[name]) for name in ("target", "dtype", "shape", "reduction")),
@@ -86,47 +91,6 @@ def cases(jobs: pd.DataFrame) -> Table:
             ]
         )
     return table
-
-
-def edges(frame: pd.DataFrame, targets: Sequence[str]) -> Table:
-    """One row for each edge: what must come out, and what each target answered."""
-    table = Table(caption="Edges", columns=["At", "Why", "Exact", *targets])
-    for _, group in frame.groupby(["index", "dtype"], sort=True):
-        rows = tables.rows(group)
-        first, answers = rows[0], {str(row["target"]): row for row in rows}
-        exact = next((row for row in rows if tables.said(row["exact_value"])), first)
-        table.rows.append(
-            [
-                Cell(text=str(first["at"]), shown="code", lines=_how(first)),
-                tables.text(first["why"], "" if first["status"] == "required" else str(first["status"])),
-                _decided(exact),
-                *(_answered(answers.get(target)) for target in targets),
-            ]
-        )
-    return table
-
-
-def _how(row: Mapping[str, object]) -> list[str]:
-    reduction = "" if row["reduction"] == "none" else f", {row['reduction']}"
-    return [f"{row['dtype']}{reduction}"]
-
-
-def _decided(row: Mapping[str, object]) -> Cell:
-    """The exact answer, and how the spec writes it where that is another text."""
-    cell = index.answer(row["exact_value"] or row["declared_value"], row["exact_gradient"] or row["declared_gradient"])
-    value, gradient = str(row["declared_value"]), str(row["declared_gradient"])
-    written = [f"= {value}"] if value not in ("", cell.text) else []
-    if gradient and f"∂ {gradient}" not in cell.lines:
-        written.append(f"∂ = {gradient}")
-    return Cell(text=cell.text, shown="code", lines=[*cell.lines, *written])
-
-
-def _answered(row: Mapping[str, object] | None) -> Cell:
-    if row is None:
-        return Cell()
-    found = tables.verdict(str(row["result"]), WORST_FIRST)
-    got = index.answer(row["got_value"] or row["reason"], row["got_gradient"])
-    return Cell(text=got.text, shown="code", mark=found.mark, sort=found.sort, lines=got.lines)
 
 
 def errors(findings: Findings, loss: Loss, dtypes: Sequence[str]) -> tuple[list[Picture], list[Table]]:
@@ -141,6 +105,7 @@ def errors(findings: Findings, loss: Loss, dtypes: Sequence[str]) -> tuple[list[
     every = pd.concat([frame for frames in found.values() for frame in frames.values()])
     scale = charts.Scale.of(every["x"].to_numpy(float))
     ulps = every[["value_ulp", "gradient_ulp"]].to_numpy(float)
+    drawn = next(name for name, one in loss.inputs.items() if one.grad)
     top = max(float(np.max(ulps, where=np.isfinite(ulps), initial=0.0)), 3.0) * 2
     pictures = [
         Picture(
@@ -148,7 +113,7 @@ def errors(findings: Findings, loss: Loss, dtypes: Sequence[str]) -> tuple[list[
                 frames, scale, top, f"errors-{number}", f"error of {loss.name} by {target} against the input, in ulps"
             ),
             title=target,
-            notes=[note for dtype, frame in frames.items() for note in _worst(frame, dtype)],
+            notes=[note for dtype, frame in frames.items() for note in _worst(frame, dtype, drawn)],
         )
         for number, (target, frames) in enumerate(found.items())
     ]
@@ -176,7 +141,7 @@ def _ranges(frames: Mapping[str, pd.DataFrame], dtype: str) -> Table:
     return table
 
 
-def _worst(frame: pd.DataFrame, dtype: str) -> list[str]:
+def _worst(frame: pd.DataFrame, dtype: str, drawn: str) -> list[str]:
     notes = []
     inputs = [name for name in frame if name not in ("x", "value_ulp", "gradient_ulp", "exact")]
     for what in ("value", "gradient"):
@@ -184,8 +149,8 @@ def _worst(frame: pd.DataFrame, dtype: str) -> list[str]:
         strange = int(np.isinf(ulps).sum())
         if ulps.notna().any():
             at = frame.loc[ulps.idxmax()]
-            where = ", ".join(f"{name} = {shown.number(at[name], dtype)}" for name in inputs)
-            where = where or f"a row with {shown.number(at['x'], dtype)}"
+            given = {name: at[name] for name in inputs} if drawn in inputs else {f"largest of {drawn}": at["x"]}
+            where = ", ".join(f"{name} = {shown.number(number, dtype)}" for name, number in given.items())
             if ulps.max() == 0:
                 notes.append(f"{dtype}, {what}: no error")
                 continue

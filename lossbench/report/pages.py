@@ -13,7 +13,7 @@ from markupsafe import Markup
 from lossbench import __version__
 from lossbench.loss import Loss
 from lossbench.records import Died, Observed, Output, Record, Refusal, Timing
-from lossbench.report import conventions, defects, index, meaning, one, words
+from lossbench.report import conventions, defects, drift, index, meaning, one, words
 from lossbench.report import matrix as matrices
 from lossbench.report.findings import Findings
 from lossbench.report.matrix import Matrix
@@ -131,6 +131,7 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
     medians = findings.about(findings.medians, loss.name)
     dtypes = list(dict.fromkeys(map(str, cells["dtype"])))
     pictures, behind = one.errors(findings, loss, dtypes)
+    drifts, behind_drifts = drift.drift(findings, loss)
     return {
         "loss": loss,
         "known": set(findings.losses),
@@ -144,6 +145,8 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
         "dtypes": dtypes,
         "errors": pictures,
         "behind": behind,
+        "drifts": drifts,
+        "behind_drifts": behind_drifts,
         "conventions": conventions.of_loss(findings.about(findings.facts, loss.name)),
         "times": one.times(findings, medians, loss),
         "timings": one.timings(medians),

@@ -71,7 +71,9 @@ def links(pairs: Iterable[tuple[str, str]]) -> Cell:
 
 def rows(frame: pd.DataFrame) -> list[dict[str, object]]:
     """The rows of a frame, with plain Python values."""
-    return [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+    names = [str(name) for name in frame.columns]
+    columns = [map(_plain, column.tolist()) for _, column in frame.items()]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def said(value: object) -> str:
