@@ -12,10 +12,11 @@ from lossbench.agreement import Accuracy, compare
 from lossbench.answers import Answers, Certified, Measured
 from lossbench.edges import divergences, edges
 from lossbench.judge import judge
-from lossbench.loss import BATCH, Loss, axes_of
+from lossbench.loss import Loss
 from lossbench.points import DRIFTS
 from lossbench.records import Case, Job
 from lossbench.store import Store
+from lossbench.text import BATCH, axes_of
 from lossbench.ulp import Exact, entries
 
 __all__ = ["Accuracy", "Exact", "cells", "compare", "divergences", "edges", "jobs", "points"]

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from lossbench import conditioning, verdicts
 from lossbench.agreement import Accuracy, compare, together
-from lossbench.loss import BATCH, Loss
+from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Case, Job, Output, Refusal, Timing
 from lossbench.store import Store
+from lossbench.text import BATCH
 from lossbench.ulp import Exact
 
 KEPT = 64  # References of so many cases stay in memory; plans ask case by case.

@@ -13,9 +13,10 @@ from typing import Literal
 from lossbench import callables, plan, spec, toml, workers
 from lossbench.callables import Entry
 from lossbench.errors import LossbenchError
-from lossbench.loss import Loss, Table
+from lossbench.loss import Loss
 from lossbench.messages import Public, Survey, Surveyed
 from lossbench.records import Target
+from lossbench.text import Table
 
 FILE = Path(__file__).parent / "excluded.toml"
 FRAMEWORKS = ("torch", "tensorflow", "jax")  # of which every loss says what its cell is

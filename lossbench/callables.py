@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from lossbench.adapters.allowed import check
 from lossbench.errors import CallError
-from lossbench.loss import Callable, Loss
+from lossbench.loss import Loss
+from lossbench.text import Callable
 
 SHORT = {  # how people begin a name, and the namespace that they mean
     "F.": "torch.nn.functional.",

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from itertools import product
 from math import prod
 
-from lossbench.loss import Loss, Number, Reduction
+from lossbench.loss import Loss
 from lossbench.points import DRIFTS, STYLES
 from lossbench.records import Case
 from lossbench.suite import Accuracy, Drift, Timing
+from lossbench.text import Number, Reduction
 
 Parameters = dict[str, Number | list[Number]]
 

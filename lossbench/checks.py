@@ -14,7 +14,8 @@ from lossbench.formula.calls import CONSTANTS
 from lossbench.formula.node import described
 from lossbench.formula.parse import parse
 from lossbench.lines import line_of, shown
-from lossbench.loss import BATCH, DOMAINS, RESERVED, Divergence, Edge, Input, Loss, Number, Numbers, axes_of
+from lossbench.loss import Loss
+from lossbench.text import BATCH, DOMAINS, RESERVED, Divergence, Edge, Input, Number, Numbers, axes_of
 
 INFINITE = ("inf", "-inf", "nan", "-0")  # numbers that are no fractions
 

@@ -143,9 +143,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], as_json
 
 @app.command()
 def coverage(
-    framework: Annotated[
-        list[str] | None, typer.Option("--framework", help="Only this framework; repeatable.")
-    ] = None,
+    framework: Annotated[list[str] | None, typer.Option("--framework", help="Only this framework; repeatable.")] = None,
     write: Annotated[
         Path | None, typer.Option("--write", help="Only write the table of cells into this Markdown file.")
     ] = None,

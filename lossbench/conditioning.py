@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lossbench.formula import floats
-from lossbench.loss import BATCH, Loss, axes_of
+from lossbench.loss import Loss
+from lossbench.text import BATCH, axes_of
 
 STEP = 2.0**-40  # Small beside float32's spacing, so that no kink is crossed; large beside float64's.
 DRAWS = 4

@@ -13,7 +13,8 @@ from lossbench import inputs, spec
 from lossbench.formula import Graph, floats
 from lossbench.formula.oracle import constant
 from lossbench.formula.parse import parse
-from lossbench.loss import BATCH, Divergence, Edge, Loss, Numbers
+from lossbench.loss import Loss
+from lossbench.text import BATCH, Divergence, Edge, Numbers
 from lossbench.ulp import Exact, exponent
 
 DIGITS = 4  # A declared decimal of at least so many digits is a rounded one; a shorter one is meant exactly.

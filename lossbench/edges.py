@@ -9,9 +9,9 @@ import pandas as pd
 from lossbench import shown
 from lossbench.answers import Answers, Certified, Measured
 from lossbench.judge import judge, prove
-from lossbench.loss import Divergence, Edge
 from lossbench.records import Job
 from lossbench.store import Store
+from lossbench.text import Divergence, Edge
 
 _SHARED = [
     *("loss", "target", "framework", "mode", "device", "dtype", "index", "reduction", "at", "why"),

@@ -11,9 +11,10 @@ import numpy as np
 from lossbench import spec
 from lossbench.errors import LossbenchError
 from lossbench.formula import oracle
-from lossbench.loss import BATCH, CLASS, Dtype, Loss, Number, Numbers, Reduction
+from lossbench.loss import Loss
 from lossbench.points import domain_points, drift_points, timing_points
 from lossbench.records import Case
+from lossbench.text import BATCH, CLASS, Dtype, Number, Numbers, Reduction
 
 UNSAID = 3  # How long an axis is in an empty batch, whose rows do not say it themselves.
 

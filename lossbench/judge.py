@@ -9,8 +9,9 @@ import numpy as np
 
 from lossbench import declared, inputs, verdicts
 from lossbench.answers import Answers, Certified, Measured, measure
-from lossbench.loss import Edge, Loss
+from lossbench.loss import Loss
 from lossbench.records import Job, Refusal
+from lossbench.text import Edge
 from lossbench.ulp import Exact
 
 

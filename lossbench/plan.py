@@ -16,10 +16,11 @@ from msgspec.structs import replace
 
 from lossbench import cases, spec
 from lossbench.errors import LossbenchError
-from lossbench.loss import Dtype, Loss
+from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Case, Job, Target
 from lossbench.suite import Accuracy, Drift, Suite, Timing, load, merged
 from lossbench.suite import names as suites
+from lossbench.text import Dtype
 
 __all__ = ["Suite", "asked", "frameworks", "jobs", "merged", "modes", "suite", "suites", "target"]
 

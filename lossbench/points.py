@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lossbench.loss import BATCH, Input, Loss
+from lossbench.loss import Loss
 from lossbench.records import Case
+from lossbench.text import BATCH, Input
 
 # The style of point i is STYLES[i % len(STYLES)], for all inputs together; of a whole batch, that of its case's index.
 STYLES = (

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from lossbench.loss import Dtype, Number, Reduction
+from lossbench.text import Dtype, Number, Reduction
 
 Points = Literal["domain", "drift", "edge", "divergence", "timing", "callable"]
 Measure = Literal["accuracy", "forward", "gradient", "convention"]

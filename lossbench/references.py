@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from lossbench import inputs, spec, tail
 from lossbench.formula import oracle
-from lossbench.loss import CLASS, Input, Loss, Number, Numbers, Reference
+from lossbench.loss import Loss
 from lossbench.records import Case
+from lossbench.text import CLASS, Input, Number, Numbers, Reference
 
 POINTS = 6
 CLASSES = 3

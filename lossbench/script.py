@@ -13,7 +13,8 @@ from lossbench.adapters.allowed import IMPORTS, MODULES
 from lossbench.errors import LossbenchError
 from lossbench.formula.oracle import Enclosure
 from lossbench.inputs import Problem
-from lossbench.loss import Divergence, Loss
+from lossbench.loss import Loss
+from lossbench.text import Divergence
 
 LINES = 15  # at most
 MODES = {"torch": "eager", "tensorflow": "eager", "jax": "compiled"}  # of a divergence that is there in every mode

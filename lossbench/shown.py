@@ -78,7 +78,10 @@ def exact(of: Exact) -> str:
     """What must come out: to the digits of a double where that helps, intervals at kinks."""
     if of.high.size == 1:
         return entry(of, 0)
-    return _listed(of, np.arange(of.high.size).reshape(of.high.shape))
+    indices = np.arange(of.high.size).reshape(of.high.shape)
+    while len(indices) == 1:
+        indices = indices[0]
+    return _listed(of, indices)
 
 
 def entry(of: Exact, index: int) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from lossbench import toml
 from lossbench.checks import check, check_name, exact
 from lossbench.errors import SpecError
-from lossbench.loss import Dtype, Loss, Number, Numbers, Reduction, Text, axes_of
+from lossbench.loss import Loss
+from lossbench.text import Dtype, Number, Numbers, Reduction, Text, axes_of
 
 __all__ = [
     "FOLDER",

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from lossbench import toml
 from lossbench.errors import LossbenchError
-from lossbench.loss import Dtype, Reduction
 from lossbench.records import Struct
+from lossbench.text import Dtype, Reduction
 
 FOLDER = Path(__file__).parent / "suites"
 

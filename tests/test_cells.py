@@ -21,7 +21,7 @@ from lossbench.records import Case, Target
 
 NEAR, ROUGH = 1e-8, 1e-5  # relative; the second where a small difference is declared
 LEAST = 1e-6  # the size of numbers that are less: sums may cancel to nothing
-POINTS, CLASSES = 4, 3  # of the ordinary ones
+POINTS, CLASSES, DRAWS = 4, 3, 8
 PARTS = ("high", "lower", "upper")
 CELLS = [(loss, framework) for loss in spec.load_all() for framework in loss.frameworks]
 
@@ -35,41 +35,49 @@ def opened(framework: str) -> adapters.Adapter:
     return module.open(Target(framework=framework, mode=module.MODES[0]))
 
 
-def ordinary(loss, **rest) -> Problem:
-    """A problem of points of the first style alone."""
-    case = Case(
-        loss=loss.name,
-        digest="",
-        dtype="float64",
-        points="domain",
-        shape=shape(loss, POINTS * len(STYLES), CLASSES),
-        index=STYLES.index("ordinary"),
-        **rest,
-    )
-    drawn = inputs.draw(loss, case)
+def ordinary(loss, framework: str, **rest) -> Problem:
+    """A problem of points of the first style alone; of a whole batch, one of which nothing is declared if there is."""
+    for draw in range(DRAWS):
+        case = Case(
+            loss=loss.name,
+            digest="",
+            dtype="float64",
+            points="domain",
+            shape=shape(loss, POINTS * len(STYLES), CLASSES),
+            index=draw * len(STYLES),
+            **rest,
+        )
+        drawn = inputs.draw(loss, case)
+        if not loss.batchwise or not excused(drawn, framework).any():
+            break
     if loss.batchwise or loss.accumulated:
         return drawn
     arrays = {name: array[:: len(STYLES)] for name, array in drawn.arrays.items()}
     weight = None if drawn.sample_weight is None else drawn.sample_weight[:: len(STYLES)]
-    return Problem(**{**vars(drawn), "arrays": arrays, "sample_weight": weight})
+    return replace(drawn, arrays=arrays, sample_weight=weight)
 
 
 def given_to(problem: Problem) -> dict[str, np.ndarray]:
     return problem.arrays | {name: np.asarray(value) for name, value in problem.parameters.items()}
 
 
-def counted(problem: Problem, framework: str, key: str) -> np.ndarray:
-    """Which numbers of an output are those of points of which the spec declares nothing, as a mask that broadcasts."""
+def excused(problem: Problem, framework: str) -> np.ndarray:
+    """Which points the spec declares something of: shape (n,), or (1,) for a loss of whole batches."""
     loss, given = problem.loss, given_to(problem)
-    excused = declared.conventional(loss, framework, "float64", given)
+    found = declared.conventional(loss, framework, "float64", given)
     for one in loss.divergences:  # defects too: they have been found
         if one.framework == framework and one.call is None and one.region:
-            excused = excused | declared.inside(loss, one.region, given)
-    if loss.batchwise or loss.accumulated:
-        return ~excused.any()
-    if key == "value":
-        return ~excused if problem.reduction == "none" else ~excused.any()
-    return ~excused.reshape(-1, *[1] * (len(loss.along(key.removeprefix("gradient."))) - 1))
+            found = found | declared.inside(loss, one.region, given)
+    return found
+
+
+def counted(problem: Problem, framework: str, key: str) -> np.ndarray:
+    """Which numbers of an output are those of points of which the spec declares nothing, as a mask that broadcasts."""
+    loss, left = problem.loss, ~excused(problem, framework)
+    if loss.batchwise or loss.accumulated or (key == "value" and problem.reduction != "none"):
+        return left.all()
+    axes = 1 if key == "value" else len(loss.along(key.removeprefix("gradient.")))
+    return left.reshape(-1, *[1] * (axes - 1))
 
 
 @cache
@@ -86,30 +94,28 @@ def nearness(name: str, framework: str) -> float:
     return NEAR
 
 
-def allowed(problem: Problem, framework: str, key: str, exact: np.ndarray) -> np.ndarray:
-    """How far off a number may be, beside its own size and how far it moves when the inputs move by theirs."""
-    near = nearness(problem.loss.name, framework)
+def size(problem: Problem, key: str, exact: np.ndarray) -> np.ndarray:
+    """What an error is beside: the number's own size, and how far it moves when the inputs move by theirs."""
     if problem.reduction != "none":
-        return near * np.abs(exact[np.isfinite(exact)]).max(initial=LEAST)
-    moved = conditioning.estimates(problem.loss, given_to(problem))[key].moved
-    return near * (np.maximum(np.abs(exact), LEAST) + moved)
+        return np.abs(exact[np.isfinite(exact)]).max(initial=LEAST)
+    return np.maximum(np.abs(exact), LEAST) + conditioning.estimates(problem.loss, given_to(problem))[key].moved
 
 
-def compare(problem: Problem, framework: str) -> int:
-    """Assert that a cell says what is certified; how many numbers were compared."""
+def compare(problem: Problem, framework: str) -> None:
+    """Assert that a cell says what is certified."""
     found = opened(framework).prepare(problem).arrays()
     certified = problem.certified()
     exact = {"value": certified.value} | {f"gradient.{name}": one for name, one in certified.gradient.items()}
-    compared = 0
     for key, one in exact.items():
         got = found[key].reshape(one.high.shape)
         target = np.clip(got, one.lower, one.upper)  # any subgradient at a kink
-        off = ~(np.abs(got - target) <= allowed(problem, framework, key, one.high)) & (got != target)
-        off &= counted(problem, framework, key) & ~np.isnan(one.high)
-        compared += one.high.size - off.sum()
+        near, on = nearness(problem.loss.name, framework), counted(problem, framework, key)
+        if not on.any():  # a difference that is declared everywhere is still a small one
+            near, on = ROUGH, ~on
+        on = on & ~np.isnan(one.high)
+        off = on & ~(np.abs(got - target) <= near * size(problem, key, one.high)) & (got != target)
 
         assert not off.any(), f"{key}: got {got[off][:3]}, exactly {target[off][:3]}"
-    return compared
 
 
 @pytest.mark.parametrize(("loss", "framework"), CELLS, ids=lambda one: getattr(one, "name", one))
@@ -118,9 +124,9 @@ def test_every_cell_computes_its_loss(loss, framework, parameters):
     others = [{name: value} for name, one in loss.parameters.items() for value in one.values]
     reduction = "mean" if loss.accumulated else "none"
     for given in [{}] if parameters == "default" else others:
-        problem = ordinary(loss, parameters=given, reduction=reduction)
+        problem = ordinary(loss, framework, parameters=given, reduction=reduction)
         if is_served(problem, framework):
-            assert compare(problem, framework) > 0
+            compare(problem, framework)
 
 
 @pytest.mark.parametrize(("loss", "framework"), CELLS, ids=lambda one: getattr(one, "name", one))
@@ -128,9 +134,9 @@ def test_every_cell_computes_its_loss(loss, framework, parameters):
 def test_every_cell_averages(loss, framework, weighted):
     if weighted and (loss.pooled or loss.accumulated):
         pytest.skip("one number for a whole batch has no weights, and those of a state are an input")
-    problem = ordinary(loss, reduction="mean", weighted=weighted)
+    problem = ordinary(loss, framework, reduction="mean", weighted=weighted)
     if is_served(problem, framework):
-        assert compare(problem, framework) > 0
+        compare(problem, framework)
 
 
 def is_served(problem: Problem, framework: str) -> bool:
@@ -155,4 +161,4 @@ def test_a_cell_that_is_a_little_off_is_noticed(monkeypatch):
     monkeypatch.setattr(inputs.Problem, "certified", wrong)
 
     with pytest.raises(AssertionError, match="value: got"):
-        compare(ordinary(loss), "torch")
+        compare(ordinary(loss, "torch"), "torch")

@@ -11,10 +11,10 @@ from lossbench.conventions import TOPICS, labels, observe, points, proofs, reduc
 from lossbench.conventions.edit import Expression
 from lossbench.conventions.subject import Subject
 from lossbench.errors import CallError, SpecError
-from lossbench.loss import Callable
 from lossbench.records import Observed, Refusal, Target
 from lossbench.report import conventions as shown
 from lossbench.store import Store
+from lossbench.text import Callable
 
 ATTACK = "<script>document.title='broken out'</script>"
 

@@ -13,9 +13,9 @@ from shapes import shape
 
 from lossbench import inputs, spec
 from lossbench.errors import LossbenchError
-from lossbench.loss import Dtype
 from lossbench.points import STYLES
 from lossbench.records import Case
+from lossbench.text import Dtype
 
 NAMES = [*spec.names(), *map(str, sorted((Path(__file__).parent / "specs_with_axes").glob("*.toml")))]
 DTYPES = get_args(Dtype)

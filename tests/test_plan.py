@@ -142,7 +142,7 @@ def test_suite_of_defects_asks_of_every_declared_mode():
 
 
 def spec_divergence(**fields):
-    from lossbench.loss import Divergence
+    from lossbench.text import Divergence
 
     return Divergence(when={"y_true": "0", "y_pred": "0"}, kind="defect", why="", **fields)
 

@@ -11,9 +11,9 @@ from lossbench.adapters.allowed import check
 from lossbench.errors import CallError, LossbenchError, SpecError, Unsupported
 from lossbench.formula import Graph, floats
 from lossbench.formula.parse import parse
-from lossbench.loss import Twin
 from lossbench.points import DRIFTS
 from lossbench.records import Case, Target
+from lossbench.text import Twin
 
 MEAN = spec.load("streaming_mean")
 FRAMEWORKS = ("torch", "tensorflow", "jax", "numba")

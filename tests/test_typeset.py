@@ -10,7 +10,7 @@ from lossbench import spec
 from lossbench.formula import typeset
 from lossbench.formula.mathml import mathml_of
 from lossbench.formula.node import Variable, variable_of
-from lossbench.loss import FormulaText, Input, Parameter, axes_of
+from lossbench.text import FormulaText, Input, Parameter, axes_of
 
 SYMBOLS = {"x": "x", "y": "y", "p": r"\hat{y}", "q": "q_{t}", "k": "k", "b": r"\beta", "w": "w"}
 INPUTS = {"x": "real", "y": "real", "p": "row", "q": "row", "k": "label"}

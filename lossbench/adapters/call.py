@@ -19,7 +19,8 @@ from lossbench.adapters import divisor
 from lossbench.adapters.allowed import MODULES, check
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
-from lossbench.loss import RESERVED, Loss
+from lossbench.loss import Loss
+from lossbench.text import RESERVED
 
 
 def names(loss: Loss, framework: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from lossbench.formula import floats
 from lossbench.formula.graph import number_of
 from lossbench.inputs import Problem
-from lossbench.loss import BATCH
+from lossbench.text import BATCH
 
 
 def of(problem: Problem) -> float | None:

@@ -18,8 +18,9 @@ from lossbench.formula.kernel import Signature, source
 from lossbench.inputs import Problem
 from lossbench.kernels.call import Kernel
 from lossbench.kernels.compile import load
-from lossbench.loss import Loss, Number, Reduction
+from lossbench.loss import Loss
 from lossbench.records import Target
+from lossbench.text import Number, Reduction
 
 MODES = ("compiled",)
 

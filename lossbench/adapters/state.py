@@ -21,7 +21,7 @@ from lossbench.adapters import Prepared
 from lossbench.adapters.allowed import MODULES, check
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
-from lossbench.loss import Call, Twin
+from lossbench.text import Call, Twin
 
 Batch = tuple[Any, ...]  # the arrays of one update
 

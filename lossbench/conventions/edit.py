@@ -12,8 +12,8 @@ from typing import Any
 from lossbench.adapters.allowed import check
 from lossbench.adapters.call import names
 from lossbench.errors import CallError
-from lossbench.loss import Callable as Public
 from lossbench.loss import Loss
+from lossbench.text import Callable as Public
 
 
 class Expression:

@@ -16,9 +16,9 @@ from lossbench.conventions.edit import Expression, mapped
 from lossbench.conventions.hands import Hands
 from lossbench.errors import CallError
 from lossbench.formula import oracle
-from lossbench.loss import Callable as Public
 from lossbench.loss import Loss
 from lossbench.records import Case
+from lossbench.text import Callable as Public
 
 CLASSES = 3
 

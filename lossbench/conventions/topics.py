@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from lossbench.adapters.elsewhere import BACKENDS
 from lossbench.conventions import arguments, compiled, dtypes, labels, points, reductions, shapes, weights
 from lossbench.conventions.subject import Subject
-from lossbench.loss import Callable as Public
 from lossbench.records import Target
+from lossbench.text import Callable as Public
 
 Probe = Callable[[Subject], str | None]  # what it says, or None where the topic is none of the callable's
 

@@ -39,7 +39,7 @@ def ctc(log_probs: np.ndarray, labels: np.ndarray, input_length: int, label_leng
     if times == 0:
         return 0.0 if last == 0 else math.inf
     emitted = _emitted(log_probs, labels, times, last, blank)
-    return 0.0 - _ends(_forward(emitted, labels)[times - 1])  # no negative zero
+    return 0.0 - _ends(_forward(emitted, labels, False)[times - 1])  # no negative zero
 
 
 @inlined
@@ -55,9 +55,11 @@ def ctc_occupancy(
     if times == 0:
         return found
     emitted = _emitted(log_probs, labels, times, last, blank)
-    forward, backward = _forward(emitted, labels), _backward(emitted, labels)
-    total = _ends(forward[times - 1])
+    forward, backward = _forward(emitted, labels, True), _backward(emitted, labels)
     for time in range(times):
+        total = -math.inf
+        for state in range(last + 1):
+            total = _added(total, forward[time, state] + backward[time, state])
         for state in range(last + 1):
             joint = math.exp(forward[time, state] + backward[time, state] - total)
             label = labels[state // 2] if state % 2 else blank
@@ -86,8 +88,8 @@ def _emitted(log_probs: np.ndarray, labels: np.ndarray, times: int, last: int, b
 
 
 @inlined
-def _forward(emitted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """log P(this state at this time, and all classes up to it)."""
+def _forward(emitted: np.ndarray, labels: np.ndarray, shifted: bool) -> np.ndarray:
+    """log P(this state at this time, and all classes up to it); *shifted*, less the largest of that time."""
     alpha = np.full(emitted.shape, -math.inf)
     for time in range(emitted.shape[0]):
         for state in range(emitted.shape[1]):
@@ -99,12 +101,14 @@ def _forward(emitted: np.ndarray, labels: np.ndarray) -> np.ndarray:
                 beyond = before[state - 2] if _steps_over(state, labels) else -math.inf
                 into = _added(_added(before[state], beside), beyond)
             alpha[time, state] = into + emitted[time, state]
+        if shifted:
+            _shift(alpha[time])
     return alpha
 
 
 @inlined
 def _backward(emitted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """log P(all classes after this time, given this state at it)."""
+    """log P(all classes after this time, given this state at it), less the largest of that time."""
     times, states = emitted.shape
     beta = np.full(emitted.shape, -math.inf)
     beta[times - 1, max(states - 2, 0) :] = 0.0
@@ -115,7 +119,16 @@ def _backward(emitted: np.ndarray, labels: np.ndarray) -> np.ndarray:
             over = state + 2 < states and _steps_over(state + 2, labels)
             beyond = after[state + 2] if over else -math.inf
             beta[time, state] = _added(_added(after[state], beside), beyond)
+        _shift(beta[time])
     return beta
+
+
+@inlined
+def _shift(row: np.ndarray) -> None:
+    """Take the largest entry from all: of logs near -1e12 no difference below 1e-4 would be left."""
+    largest = row.max()
+    if largest > -math.inf:
+        row -= largest
 
 
 @inlined

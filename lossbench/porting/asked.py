@@ -15,8 +15,8 @@ import msgspec
 from lossbench import audit, callables, toml
 from lossbench.callables import Entry
 from lossbench.errors import LossbenchError
-from lossbench.loss import Table
 from lossbench.messages import Public
+from lossbench.text import Table
 
 LEGACY = Path(__file__).parent.parent / "legacy.toml"
 KERAS = "keras.losses."

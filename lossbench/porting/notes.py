@@ -7,10 +7,10 @@ import numpy as np
 from lossbench import spec
 from lossbench.callables import Entry
 from lossbench.inputs import Problem
-from lossbench.loss import Numbers
 from lossbench.messages import Public
 from lossbench.porting import reading
 from lossbench.porting.reductions import Reduction
+from lossbench.text import Numbers
 
 CLASSES_SECOND = ("F.cross_entropy", "F.nll_loss", "nn.CrossEntropyLoss", "nn.NLLLoss")
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from lossbench import callables, declared
 from lossbench.inputs import Problem
-from lossbench.loss import BATCH, CLASS, Loss, Number
-from lossbench.loss import Reduction as LossReduction
+from lossbench.loss import Loss
 from lossbench.porting.recipe import Gap, Proof, Status
 from lossbench.porting.reductions import Reduction
 from lossbench.records import Case
+from lossbench.text import BATCH, CLASS, Number
+from lossbench.text import Reduction as LossReduction
 
 TABLE = (4, 3)  # Elements are given as a table: its last axis is what some callables reduce.
 ROWS, CLASSES = 6, 4

@@ -11,11 +11,12 @@ from lossbench import callables, inputs
 from lossbench.callables import Entry
 from lossbench.errors import LossbenchError, SpecError
 from lossbench.inputs import Problem
-from lossbench.loss import Loss, Number
+from lossbench.loss import Loss
 from lossbench.messages import Public
 from lossbench.porting import proof, reading, reductions, written
 from lossbench.porting.asked import Given
 from lossbench.porting.reductions import Reduction
+from lossbench.text import Number
 
 REDUCING = ("reduce", "reduction", "size_average")
 SILENT = ("dtype", "name")  # arguments that change no formula

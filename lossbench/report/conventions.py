@@ -1,28 +1,38 @@
-"""Conventions as pages show them: each topic over all losses, each loss over all topics, and what is news."""
+"""Conventions as pages show them: each topic over all losses, each loss over all topics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pandas as pd
 
 from lossbench.conventions import TOPICS
 from lossbench.report import tables
-from lossbench.report.tables import Cell, Row, Table
+from lossbench.report.tables import Row
 from lossbench.report.words import Mark
 
-FACTS: Mapping[str, Mark] = {
-    mark.word: mark
-    for mark in (
-        Mark("△", "changed", "poor", "the callable now does something else than the spec says"),
-        Mark("∅", "gone", "poor", "the spec has a fact of what the callable is no longer asked, or no longer there"),
-        Mark("+", "new", "fair", "the spec has no fact of it yet"),
-        Mark("–", "not run", "none", "as the spec says: its target was not in this run, or gave no answer"),
-        Mark("✓", "confirmed", "other", "this run got what the spec says"),
-    )
+FACTS: Mapping[str, Mark] = {  # by what a run says of a fact
+    "changed": Mark("△", "changed", "poor", "the callable now does something else than the spec says"),
+    "gone": Mark(
+        "∅", "gone", "poor", "the spec has a fact of what the callable is no longer asked, or no longer there"
+    ),
+    "new": Mark("+", "new", "fair", "the spec has no fact of it yet"),
+    "not run": Mark("○", "recorded", "none", "as the spec says: this run did not ask, or got no answer"),
+    "confirmed": Mark("✓", "confirmed", "other", "this run got what the spec says, or the mark is left out"),
 }
 NEWS = ("changed", "gone", "new")
+GROUPS: Mapping[str, str] = {  # by the module of a topic's probe
+    "arguments": "Arguments",
+    "reductions": "Reductions",
+    "weights": "Weights",
+    "labels": "Labels",
+    "points": "Hard points",
+    "shapes": "Shapes",
+    "dtypes": "Dtypes",
+    "compiled": "Compiled",
+}
 SHORT = {"torch.nn.functional.": "F.", "torch.nn.": "nn."}  # as calls are written
 
 
@@ -43,6 +53,9 @@ class Line:
     head: str
     address: str = ""
     boxes: Sequence[Sequence[Said]]
+    search: str = ""  # what a text filter looks into
+    has: Sequence[str] = ()  # frameworks that say something
+    results: Sequence[str] = ()  # words of their marks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,27 +65,42 @@ class Grid:
     caption: str
     first: str
     frameworks: Sequence[str]
+    recorded: Collection[str] = ()  # frameworks of which nothing here was run: marks do not say it again
     lines: Sequence[Line] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A topic: which answers there are and who gives them, and the same by loss."""
+    """A topic: which answers there are and who gives them, and the same by loss; `parts` are of other backends."""
 
     name: str
     asks: str
     answers: Grid
     losses: Grid
+    parts: list[Section] = field(default_factory=list)
 
 
-def sections(frame: pd.DataFrame) -> list[Section]:
-    """Every topic of which there are facts, in the order in which callables are asked."""
+def sections(frame: pd.DataFrame) -> dict[str, list[Section]]:
+    """Every topic of which there are facts, by group, in the order in which callables are asked."""
     found: dict[str, list[Row]] = {}
     for row in tables.rows(frame):
         if row["topic"]:
             found.setdefault(str(row["topic"]), []).append(row)
     known = [topic for topic in TOPICS if topic in found]
-    return [_section(topic, found[topic]) for topic in (*known, *sorted(set(found) - set(known)))]
+    made = {topic: _section(topic, found[topic]) for topic in (*known, *sorted(set(found) - set(known)))}
+    groups: dict[str, list[Section]] = {}
+    for topic, section in made.items():
+        whole = topic.partition(": ")[0]
+        if whole != topic and whole in made:
+            made[whole].parts.append(section)
+        else:
+            groups.setdefault(_group(topic), []).append(section)
+    return groups
+
+
+def _group(topic: str) -> str:
+    module = TOPICS[topic].probe.__module__.rpartition(".")[2] if topic in TOPICS else ""
+    return GROUPS.get(module, "Others")
 
 
 def of_loss(frame: pd.DataFrame) -> Grid:
@@ -82,34 +110,12 @@ def of_loss(frame: pd.DataFrame) -> Grid:
     topics = list(dict.fromkeys(str(row["topic"]) for row in rows))
     order = list(TOPICS)
     topics.sort(key=lambda topic: order.index(topic) if topic in order else len(order))
+    recorded = _recorded(rows)
     lines = []
     for topic in topics:
         mine = [row for row in rows if row["topic"] == topic]
-        lines.append(Line(head=topic, address=f"../conventions.html#{anchor(topic)}", boxes=_boxes(mine, frameworks)))
-    return Grid(caption="Conventions", first="Topic", frameworks=frameworks, lines=lines)
-
-
-def news(frame: pd.DataFrame) -> Table:
-    """What an upgrade brings: facts that changed, are gone or are new, and what could not be asked."""
-    table = Table(
-        caption="Facts that are not as the specs say",
-        columns=["Result", "Loss", "Callable", "Topic", "The spec says", "This run got"],
-    )
-    rows = [row for row in tables.rows(frame) if row["result"] in NEWS or (row["target"] and row["reason"])]
-    order = list(FACTS)
-    for row in sorted(rows, key=lambda row: (order.index(str(row["result"])), str(row["loss"]), str(row["callable"]))):
-        loss, mark = str(row["loss"]), FACTS[str(row["result"])]
-        table.rows.append(
-            [
-                Cell(text=mark.word, mark=mark, sort=str(order.index(mark.word))),
-                tables.link(loss, f"losses/{loss}.html#conventions"),
-                Cell(text=short(str(row["callable"])), shown="code", lines=[str(row["target"])]),
-                tables.text(row["topic"]),
-                tables.text(row["declared"]),
-                tables.text(row["observed"] or row["reason"]),
-            ]
-        )
-    return table
+        lines.append(_line(topic, f"../conventions.html#{anchor(topic)}", mine, frameworks, recorded))
+    return Grid(caption="Conventions", first="Topic", frameworks=frameworks, recorded=recorded, lines=lines)
 
 
 def counts(frame: pd.DataFrame, results: Iterable[str] = tuple(FACTS)) -> dict[str, int]:
@@ -135,19 +141,40 @@ def _section(topic: str, rows: list[Row]) -> Section:
     for row in rows:
         texts.setdefault(_text(row), []).append(row)
     by_count = sorted(texts, key=lambda text: (-len(texts[text]), text))
-    answers = [Line(head=text, boxes=_boxes(texts[text], frameworks)) for text in by_count]
+    recorded = _recorded(rows)
+    answers = [_line(text, "", texts[text], frameworks, recorded) for text in by_count]
     by_loss: dict[str, list[Row]] = {}
     for row in rows:
         by_loss.setdefault(str(row["loss"]), []).append(row)
     losses = [
-        Line(head=loss, address=f"losses/{loss}.html#conventions", boxes=_boxes(by_loss[loss], frameworks))
-        for loss in sorted(by_loss)
+        _line(loss, f"losses/{loss}.html#conventions", by_loss[loss], frameworks, recorded) for loss in sorted(by_loss)
     ]
+    grid = partial(Grid, frameworks=frameworks, recorded=recorded)
     return Section(
         name=topic,
         asks=TOPICS[topic].asks if topic in TOPICS else "",
-        answers=Grid(caption=f"{topic}: answers", first="Answer", frameworks=frameworks, lines=answers),
-        losses=Grid(caption=f"{topic}: losses", first="Loss", frameworks=frameworks, lines=losses),
+        answers=grid(caption=f"{topic}: answers", first="Answer", lines=answers),
+        losses=grid(caption=f"{topic}: losses", first="Loss", lines=losses),
+    )
+
+
+def _recorded(rows: Iterable[Row]) -> set[str]:
+    """The frameworks of which none was run."""
+    rows = list(rows)
+    return {str(row["framework"]) for row in rows} - {
+        str(row["framework"]) for row in rows if row["result"] != "not run"
+    }
+
+
+def _line(head: str, address: str, rows: Sequence[Row], frameworks: Sequence[str], recorded: Collection[str]) -> Line:
+    said = [str(row[name]) for row in rows for name in ("loss", "callable", "declared", "observed")]
+    return Line(
+        head=head,
+        address=address,
+        boxes=[_box([row for row in rows if row["framework"] == one], one in recorded) for one in frameworks],
+        search=" ".join(dict.fromkeys([head, *said])).lower(),
+        has=_frameworks(rows),
+        results=list(dict.fromkeys(FACTS[str(row["result"])].word for row in rows)),
     )
 
 
@@ -157,11 +184,7 @@ def _frameworks(rows: Iterable[Row]) -> list[str]:
     return [*known, *sorted(found - {*known})]
 
 
-def _boxes(rows: Sequence[Row], frameworks: Sequence[str]) -> list[list[Said]]:
-    return [_box([row for row in rows if row["framework"] == framework]) for framework in frameworks]
-
-
-def _box(rows: Sequence[Row]) -> list[Said]:
+def _box(rows: Sequence[Row], recorded: bool) -> list[Said]:
     """The answers of one framework, each once, with those who give it."""
     found: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -174,7 +197,7 @@ def _box(rows: Sequence[Row]) -> list[Said]:
             callables=list(
                 dict.fromkeys((short(str(row["callable"])), f"losses/{row['loss']}.html#conventions") for row in given)
             ),
-            mark=None if result == "confirmed" else FACTS[result],
+            mark=None if result == "confirmed" or (recorded and result == "not run") else FACTS[result],
             before=before,
         )
         for (text, result, before), given in found.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lossbench import script
@@ -24,6 +24,7 @@ class Defect:
 
     framework: str
     target: str
+    detail: str
     loss: str
     number: int
     kind: str
@@ -39,14 +40,27 @@ class Defect:
 def declared(findings: Findings) -> list[Defect]:
     """Every declared defect and limit, by framework and loss; those that are new or gone first."""
     rows = (row for row in tables.rows(findings.divergences) if row["kind"] in KINDS)
-    return [_declared(row, findings.losses[str(row["loss"])]) for row in sorted(rows, key=_order)]
+    return [_declared(row, findings.losses[str(row["loss"])], scripted=True) for row in sorted(rows, key=_order)]
+
+
+def choices(findings: Findings) -> list[Defect]:
+    """Every declared convention, in the same order; their scripts are left to the command line."""
+    rows = (row for row in tables.rows(findings.divergences) if row["kind"] not in KINDS)
+    return [_declared(row, findings.losses[str(row["loss"])], scripted=False) for row in sorted(rows, key=_order)]
 
 
 def missed(findings: Findings) -> list[Defect]:
     """Every edge at which a framework's own call is inaccurate or wrong, and no convention excuses it."""
     rows = (row for row in tables.rows(findings.edges) if row["result"] in MISSED)
     return [
-        _line(row, number=0, kind="edge", mark=words.mark(str(row["result"])), script="")
+        _line(
+            row,
+            at=findings.losses[str(row["loss"])].edges[int(str(row["index"]))].at,
+            number=0,
+            kind="edge",
+            mark=words.mark(str(row["result"])),
+            script="",
+        )
         for row in sorted(rows, key=lambda row: (str(row["framework"]), str(row["loss"]), str(row["index"])))
     ]
 
@@ -57,27 +71,33 @@ def counts(lines: Sequence[Defect]) -> Mapping[str, int]:
     return {word: found.count(word) for word in (*words.PROOFS, *words.MARKS) if word in found}
 
 
-def _declared(row: Row, loss: Loss) -> Defect:
+def _declared(row: Row, loss: Loss, *, scripted: bool) -> Defect:
     number = int(str(row["index"])) + 1
-    known = row["framework"] in script.MODES
+    known = scripted and row["framework"] in script.MODES
     text = script.of(loss, number, tables.said(row.get("mode")) or None) if known else ""
-    return _line(row, number=number, kind=str(row["kind"]), mark=words.mark(str(row["result"])), script=text)
+    at, mark = loss.divergences[number - 1].when, words.mark(str(row["result"]))
+    return _line(row, at=at, number=number, kind=str(row["kind"]), mark=mark, script=text)
 
 
-def _line(row: Row, *, number: int, kind: str, mark: Mark, script: str) -> Defect:
+def _line(row: Row, *, at: Mapping[str, object], number: int, kind: str, mark: Mark, script: str) -> Defect:
     url = tables.said(row.get("url"))
     run = bool(row["target"])
     return Defect(
         framework=str(row["framework"]),
         target=tables.said(row["target"]) or "not run",
+        detail=tables.said(row["target"]).partition(":")[2],
         loss=str(row["loss"]),
         number=number,
         kind=kind,
         mark=mark,
-        where=Cell(text=str(row["at"]), shown="code", lines=list(_conditions(row))),
+        where=hard.point(at, _conditions(row)),
         got=_got(row) if run else hard.answer(row["declared_value"], row["declared_gradient"]),
         exact=hard.answer(row["exact_value"], row["exact_gradient"]),
-        why=Cell(text=tables.said(row["why"]), links=[("upstream", url)] if words.is_web(url) else []),
+        why=Cell(
+            text=tables.said(row["why"]),
+            lines=[f"by {row['call']}"] if row.get("call") else [],
+            links=[("upstream", url)] if words.is_web(url) else [],
+        ),
         script=script,
         search=" ".join(str(row[name]) for name in ("loss", "target", "dtype", "at", "why")).lower(),
     )
@@ -87,11 +107,9 @@ def _got(row: Row) -> Cell:
     return hard.answer(row["got_value"] or row["reason"], row["got_gradient"])
 
 
-def _conditions(row: Row) -> Iterator[str]:
-    """What else was so: dtype, reduction, a call of its own."""
-    yield f"{row['dtype']}, reduction {row['reduction']}"
-    if row.get("call"):
-        yield f"by {row['call']}"
+def _conditions(row: Row) -> str:
+    """What else was so: dtype, and the reduction where there was one."""
+    return f"{row['dtype']}" if row["reduction"] == "none" else f"{row['dtype']}, {row['reduction']}"
 
 
 def _order(row: Row) -> tuple[int, str, str, int, str]:

@@ -8,9 +8,10 @@ from itertools import groupby
 import pandas as pd
 
 from lossbench import shown
-from lossbench.loss import Edge, Loss
+from lossbench.loss import Loss
 from lossbench.report import tables
 from lossbench.report.tables import Cell, Row, Table
+from lossbench.text import Edge
 from lossbench.verdicts import WORST_FIRST
 
 _BRACKETS = str.maketrans("", "", "[] ")

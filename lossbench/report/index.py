@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from lossbench import audit
+from lossbench.loss import Loss
 from lossbench.records import Environment, Job
-from lossbench.report import tables, words
+from lossbench.report import hard, tables, words
 from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Table
 
@@ -17,11 +17,12 @@ _PROOFS = list(words.PROOFS)  # fixed and changed first: that is news
 _KINDS = ["defect", "limit", "convention"]
 
 
-def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
+def divergences(frame: pd.DataFrame, losses: Mapping[str, Loss], folder: str | None = None) -> Table:
     """Those declared and what this run got, the ones that no longer hold first.
 
     Args:
         frame: Rows of `accuracy.divergences`.
+        losses: By name; their specs say where each is.
         folder: Where the pages of the losses are; None leaves the loss out, on its own page.
     """
     columns = ["Result", "Loss", "Target", "At", "Exact", "Got", "Why"]
@@ -35,10 +36,14 @@ def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
             tables.verdict(str(row["result"]), _PROOFS, str(row["kind"])),
             tables.link(loss, f"{folder}{loss}.html"),
             tables.text(row["target"] or row["framework"], str(row["dtype"])),
-            Cell(text=str(row["at"]), shown="code", lines=[f"by {row['call']}"] if row["call"] else []),
-            answer(row["exact_value"], row["exact_gradient"]),
-            answer(row["got_value"] or row["reason"], row["got_gradient"]),
-            Cell(text=tables.said(row["why"]), links=[("upstream", url)] if words.is_web(url) else []),
+            hard.point(losses[loss].divergences[int(str(row["index"]))].when),
+            hard.answer(row["exact_value"], row["exact_gradient"]),
+            hard.answer(row["got_value"] or row["reason"], row["got_gradient"]),
+            Cell(
+                text=tables.said(row["why"]),
+                lines=[f"by {row['call']}"] if row["call"] else [],
+                links=[("upstream", url)] if words.is_web(url) else [],
+            ),
         ]
         table.rows.append(cells if folder is not None else [cells[0], *cells[2:]])
     return table
@@ -46,22 +51,6 @@ def divergences(frame: pd.DataFrame, folder: str | None = None) -> Table:
 
 def _urgency(row: tables.Row) -> tuple[int, int, str]:
     return _PROOFS.index(str(row["result"])), _KINDS.index(str(row["kind"])), str(row["loss"])
-
-
-def answer(value: object, gradient: object) -> Cell:
-    """A value with the gradient below it."""
-    gradient = tables.said(gradient)
-    return Cell(text=tables.said(value), shown="code", lines=[f"∂ {gradient}"] if gradient else [])
-
-
-def cells(findings: Findings) -> Table:
-    """In how many of the run's losses each framework is native, a recipe or absent."""
-    counted = audit.cells(findings.losses.values())
-    table = Table(caption="Cells of losses and frameworks", columns=["Losses that are", *counted])
-    for form in audit.FORMS:
-        numbers = [tables.number(one[form], str(one[form])) for one in counted.values()]
-        table.rows.append([tables.text(form), *numbers])
-    return table
 
 
 def unmeasured(findings: Findings) -> Table:

@@ -106,7 +106,7 @@ def _box(row: Mapping[str, object] | None, column: Column) -> Box:
         mark=words.mark(verdict),
         framework=column.framework,
         value=words.ulps(value),
-        gradient=words.ulps(gradient),
+        gradient="" if gradient != gradient and value == value else words.ulps(gradient),  # a metric has none
         reason=str(row["reason"]),
         beside=_beside(row),
         sort=_severity(verdict, size),

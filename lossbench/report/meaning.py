@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossbench.formula import typeset
+from lossbench.formula.indices import size_of
 from lossbench.formula.mathml import mathml_of
-from lossbench.loss import CLASS, Input, Loss, axes_of
+from lossbench.loss import Loss
+from lossbench.text import CLASS, Input, axes_of
 
 _DOMAINS = {
     "real": "any number",
@@ -48,6 +50,7 @@ class Symbol:
     name: str
     role: str
     kind: str
+    axes: str
     domain: str
     default: str
     meaning: str
@@ -61,6 +64,7 @@ def symbols(loss: Loss) -> list[Symbol]:
             name=name,
             role="input, differentiated" if one.grad else "input",
             kind=_kind(one),
+            axes=_axes(loss, one),
             domain=_domain(one),
             default="",
             meaning=one.meaning,
@@ -73,6 +77,7 @@ def symbols(loss: Loss) -> list[Symbol]:
             name=name,
             role="parameter",
             kind=_KINDS[one.kind],
+            axes="",
             domain=one.domain or "any",
             default=", ".join(map(str, one.default)) if isinstance(one.default, list) else str(one.default),
             meaning=one.meaning,
@@ -85,8 +90,17 @@ def symbols(loss: Loss) -> list[Symbol]:
 def _kind(one: Input) -> str:
     axes = axes_of(one)
     if one.kind == "row" or not axes:
-        return "number of the update" if one.domain == "update" else _KINDS[one.kind]
-    return f"{'label' if one.kind == 'label' else 'number'} along {' and '.join(axes)}"
+        counts = one.domain in ("length", "id")
+        return "number of the update" if one.domain == "update" else "whole number" if counts else _KINDS[one.kind]
+    return "label" if one.kind == "label" else "number"
+
+
+def _axes(loss: Loss, one: Input) -> str:
+    """Along which axes an input of a table or a batch is, and how they are long."""
+    axes = axes_of(one)
+    if not loss.has_sizes:
+        return ""
+    return f"{' × '.join(axes)}: {' × '.join(map(size_of, axes))}" if axes else "one for each point"
 
 
 def _domain(one: Input) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from lossbench import __version__
 from lossbench.loss import Loss
 from lossbench.records import Died, Observed, Output, Record, Refusal, Timing
-from lossbench.report import conventions, defects, drift, index, meaning, one, words
+from lossbench.report import conventions, coverage, defects, drift, hard, index, meaning, news, one, words
 from lossbench.report import matrix as matrices
 from lossbench.report.findings import Findings
 from lossbench.report.matrix import Matrix
@@ -78,15 +78,19 @@ def _templates(findings: Findings) -> Environment:
 
 
 def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
-    divergences = index.divergences(findings.divergences, "losses/")
+    changed = findings.divergences[findings.divergences["result"].isin(("changed", "fixed"))]
+    losses = findings.losses.values()
     results = findings.divergences["result"].value_counts() if len(findings.divergences) else {}
     return {
         "suite": findings.suite,
         "matrix": matrix,
         "losses": len(findings.losses),
-        "divergences": divergences,
+        "divergences": coverage.divergences(findings.divergences),
+        "changed": index.divergences(changed, findings.losses, "losses/"),
         "results": {word: int(results[word]) for word in words.PROOFS if word in results},
-        "cells": index.cells(findings),
+        "cells": coverage.cells(losses),
+        "absent": coverage.absent(losses),
+        "callables": coverage.callables(losses),
         "facts": conventions.counts(findings.facts, conventions.NEWS),
         "unmeasured": index.unmeasured(findings),
         "refused": len(findings.refusals),
@@ -102,11 +106,12 @@ def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
 
 
 def _defects(findings: Findings) -> Mapping[str, object]:
-    declared, missed = defects.declared(findings), defects.missed(findings)
-    every = [*declared, *missed]
+    declared, missed, choices = defects.declared(findings), defects.missed(findings), defects.choices(findings)
+    every = [*declared, *missed, *choices]
     return {
         "declared": declared,
         "missed": missed,
+        "choices": choices,
         "counts": defects.counts(declared),
         "frameworks": sorted({one.framework for one in every}),
         "names": sorted(findings.losses),
@@ -117,9 +122,10 @@ def _defects(findings: Findings) -> Mapping[str, object]:
 
 def _conventions(findings: Findings) -> Mapping[str, object]:
     return {
-        "sections": conventions.sections(findings.facts),
-        "news": conventions.news(findings.facts),
+        "groups": conventions.sections(findings.facts),
+        "news": news.table(findings.facts),
         "counts": conventions.counts(findings.facts),
+        "frameworks": sorted({str(name) for name in findings.facts["framework"]}),
         "facts": conventions.FACTS,
         "anchored": conventions.anchor,
     }
@@ -138,8 +144,8 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
         "formula": Markup(meaning.formula(loss)),
         "symbols": meaning.symbols(loss),
         "properties": meaning.properties(loss),
-        "divergences": index.divergences(findings.about(findings.divergences, loss.name)),
-        "edges": one.edges(findings.about(findings.edges, loss.name), findings.targets),
+        "divergences": index.divergences(findings.about(findings.divergences, loss.name), findings.losses),
+        "edges": hard.edges(findings.about(findings.edges, loss.name), loss, findings.targets),
         "verdicts": one.verdicts(cells, jobs),
         "cases": one.cases(jobs),
         "dtypes": dtypes,

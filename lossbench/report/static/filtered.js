@@ -10,7 +10,7 @@
     names.every((name) =>
       name === "text"
         ? view.text.toLowerCase().split(/\s+/).every((word) => line.dataset.search.includes(word))
-        : !view[name] || line.dataset[name] === view[name],
+        : !view[name] || line.dataset[name].split(",").includes(view[name]),
     );
 
   const show = () => {
@@ -20,6 +20,12 @@
       line.hidden = !fits(line, view);
       shown += line.hidden ? 0 : 1;
     }
+    const narrowed = names.some((name) => view[name]);
+    const shows = (part) => part.querySelector("table.filtered > tbody > tr:not([hidden])") !== null;
+    for (const section of document.querySelectorAll("main > section"))
+      if (section.querySelector("table.filtered")) section.hidden = !shows(section);
+    for (const whole of document.querySelectorAll(".unfiltered")) whole.hidden = narrowed;
+    for (const folds of document.querySelectorAll("details.folds")) folds.open = narrowed && shows(folds);
     document.getElementById("count").textContent = `${shown} of ${lines.length} lines`;
     const state = new URLSearchParams(names.filter((name) => view[name]).map((name) => [name, view[name]])).toString();
     if (state || location.hash.includes("=")) history.replaceState(null, "", `#${state}`);
