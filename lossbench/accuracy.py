@@ -23,6 +23,7 @@ __all__ = ["Accuracy", "Exact", "cells", "compare", "divergences", "edges", "job
 
 WHAT = ("value", "gradient")
 DRAWN = ("domain", "drift")
+FEW = 3  # entries of each row that a reason quotes
 ERRORS = ("max_ulp", "p99_ulp", "median_ulp", "conditioned", "normwise", "at_zero")
 COUNTS = ("nan", "inf", "finite", "flushed", "missed", "undefined")
 
@@ -118,7 +119,7 @@ def _row(answers: Answers, job: Job) -> dict[str, object]:
             row[f"{what}_{name}"] = getattr(part, name) if part else (np.nan if name in ERRORS else 0)
         row[f"{what}_worst"] = worst(answers, measured, what) if part else ""
         if part and not row["reason"] and part.verdict == measured.verdict in ("inaccurate", "wrong"):
-            row["reason"] = f"{what} at {row[f'{what}_worst']}"
+            row["reason"] = f"{what} at {worst(answers, measured, what, few=FEW)}"
     return row
 
 
@@ -142,8 +143,8 @@ def _reason(answers: Answers, measured: Measured) -> str:
     return ""
 
 
-def worst(answers: Answers, measured: Measured, what: str) -> str:
-    """The worst entry of a value or gradient: its input in decimal and hex, what came out, what must come out."""
+def worst(answers: Answers, measured: Measured, what: str, *, few: int = shown.FEW) -> str:
+    """The worst entry of a value or gradient: its input, *few* entries of a row, what came out, what must come out."""
     names = [name for name in measured.parts if (name == "value") == (what == "value")]
     parts = measured.parts
     name = max(names, key=lambda one: (parts[one].grades.max(initial=0), np.nan_to_num(parts[one].conditioned)))
@@ -160,7 +161,9 @@ def worst(answers: Answers, measured: Measured, what: str) -> str:
     given = {one: certified.inputs[one] for one in (*loss.inputs, "sample_weight") if one in certified.inputs}
     if not loss.batchwise:
         given, index = {one: array[index[0]] for one, array in given.items()}, index[1:]
-    at = [f"{one}={shown.brief(array, case.dtype, bits=one != 'sample_weight')}" for one, array in given.items()]
+    at = [
+        f"{one}={shown.brief(array, case.dtype, bits=one != 'sample_weight', few=few)}" for one, array in given.items()
+    ]
     where = f"{name.removeprefix('gradient.')}[{', '.join(map(str, index))}]: " if index else ""
     return f"{', '.join(at)}: {where}{outcome}"
 

@@ -42,20 +42,20 @@ def number(value: object, dtype: str, *, bits: bool = False) -> str:
     return f"{text} ({hexadecimal(single)})" if bits and np.isfinite(single) and single != round(single) else text
 
 
-def row(values: np.ndarray, dtype: str, *, bits: bool = False) -> str:
-    """A number, a row or a batch of rows."""
+def row(values: np.ndarray, dtype: str, *, bits: bool = False, few: int = FEW) -> str:
+    """A number, a row or a batch of rows, with *few* entries along each axis."""
     if values.ndim == 0:
         return number(values.item(), dtype, bits=bits)
-    shown = [row(one, dtype, bits=bits) for one in values[:FEW]]
-    if len(values) > FEW:
-        shown[FEW - 2 :] = [f"... {len(values) - FEW + 1} more ...", row(values[-1], dtype, bits=bits)]
+    shown = [row(one, dtype, bits=bits, few=few) for one in values[:few]]
+    if len(values) > few:
+        shown[few - 2 :] = [f"... {len(values) - few + 1} more ...", row(values[-1], dtype, bits=bits, few=few)]
     return f"[{', '.join(shown)}]"
 
 
-def brief(values: np.ndarray, dtype: str, *, bits: bool = False) -> str:
+def brief(values: np.ndarray, dtype: str, *, bits: bool = False, few: int = FEW) -> str:
     """As `row`, but bits only of a few entries, and of a table of many only its shape and the range of its numbers."""
-    if values.ndim < 2 or values.size <= FEW:
-        return row(values, dtype, bits=bits and values.size <= FEW_BITS)
+    if values.ndim < 2 or values.size <= few:
+        return row(values, dtype, bits=bits and values.size <= FEW_BITS, few=few)
     ends = " to ".join(number(end.item(), dtype) for end in (values.min(), values.max()))
     return f"{' x '.join(map(str, values.shape))} numbers, {ends}"
 

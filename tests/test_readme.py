@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lossbench
-from lossbench import references
+from lossbench import plan, references
 from lossbench.report.words import MARKS
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -41,3 +41,11 @@ def test_small_spec_is_complete(tmp_path):
 @pytest.mark.parametrize("mark", MARKS.values(), ids=lambda mark: mark.word)
 def test_table_of_verdicts_says_what_the_report_says(mark):
     assert f"| {mark.glyph} {mark.word} | {mark.meaning} |" in README
+
+
+def test_number_of_losses_is_that_of_the_catalogue():
+    assert f"lossbench answers for {len(lossbench.names())} loss functions" in README
+
+
+def test_every_suite_is_in_the_table_of_commands():
+    assert all(f"`{name}`" in README for name in plan.suites())

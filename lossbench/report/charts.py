@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from lossbench.report import svg
@@ -87,49 +88,67 @@ def largest(x: np.ndarray, errors: np.ndarray, scale: Scale) -> tuple[np.ndarray
     return x[order][last], errors[order][last]
 
 
-def errors(frames: Mapping[str, pd.DataFrame], scale: Scale, top: float, name: str, label: str) -> str:
-    """The largest errors of value and of gradient, in ulps, against the input.
+def errors(found: Mapping[str, Mapping[str, pd.DataFrame]], scale: Scale, top: float, loss: str) -> list[str]:
+    """For each target the largest errors of value and of gradient, in ulps, against the input.
 
     Args:
-        frames: `accuracy.points` of one loss and target, by dtype.
+        found: `accuracy.points` of one loss, by target and dtype.
         scale: The axis of inputs.
         top: The largest error that has a place, in ulps.
-        name: Keeps the ids of the drawing apart from others on the page.
-        label: Is read to those who do not see it.
+        loss: Its name, read to those who do not see the picture.
     """
+    pictures = []
     with svg.style():
-        figure = Figure(figsize=(4.2, 3.1), layout=None)
-        both = figure.subplots(2, 1)
-        figure.subplots_adjust(left=0.12, right=0.985, top=0.94, bottom=0.08, hspace=0.36)
-        for axes, what in zip(both, ("value", "gradient"), strict=True):
-            axes.set_yscale("log")
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.axhline(1.0, color=svg.colour("limit"), linewidth=0.9, linestyle="--")
-            for number, frame in enumerate(frames.values()):
-                _marks(axes, frame["x"].to_numpy(float), frame[f"{what}_ulp"].to_numpy(float), scale, top, number)
-            axes.set_ylim(SMALLEST * 0.7, top)
-            powers = range(-2, math.ceil(math.log10(top)), max(1, round(math.log10(top / SMALLEST) / 4)))
-            axes.yaxis.set_major_locator(FixedLocator([10.0**power for power in powers]))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: _short(ulps)))
-            axes.set_title(f"{what}, ulp", loc="left", fontsize=9, pad=3)
-            axes.grid(axis="y")
-            scale.draw(axes)
-        both[0].xaxis.set_major_formatter(NullFormatter())
-        return svg.inline(figure, name, label)
+        figure, both = _axes_of_errors(scale, top)
+        for number, (target, frames) in enumerate(found.items()):
+            marks = [
+                mark
+                for axes, what in zip(both, ("value", "gradient"), strict=True)
+                for place, frame in enumerate(frames.values())
+                for mark in _marks(
+                    axes, frame["x"].to_numpy(float), frame[f"{what}_ulp"].to_numpy(float), scale, top, place
+                )
+            ]
+            label = f"error of {loss} by {target} against the input, in ulps"
+            pictures.append(svg.inline(figure, f"errors-{number}", label))
+            for mark in marks:  # the axes are the same for all targets, and take longer than the marks
+                mark.remove()
+    return pictures
 
 
-def _marks(axes: Axes, x: np.ndarray, ulps: np.ndarray, scale: Scale, top: float, number: int) -> None:
+def _axes_of_errors(scale: Scale, top: float) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(4.2, 3.1), layout=None)
+    both: Sequence[Axes] = figure.subplots(2, 1)
+    figure.subplots_adjust(left=0.12, right=0.985, top=0.94, bottom=0.08, hspace=0.36)
+    for axes, what in zip(both, ("value", "gradient"), strict=True):
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.axhline(1.0, color=svg.colour("limit"), linewidth=0.9, linestyle="--")
+        axes.set_ylim(SMALLEST * 0.7, top)
+        powers = range(-2, math.ceil(math.log10(top)), max(1, round(math.log10(top / SMALLEST) / 4)))
+        axes.yaxis.set_major_locator(FixedLocator([10.0**power for power in powers]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: _short(ulps)))
+        axes.set_title(f"{what}, ulp", loc="left", fontsize=9, pad=3)
+        axes.grid(axis="y")
+        scale.draw(axes)
+    both[0].xaxis.set_major_formatter(NullFormatter())
+    return figure, both
+
+
+def _marks(axes: Axes, x: np.ndarray, ulps: np.ndarray, scale: Scale, top: float, number: int) -> list[Line2D]:
     ink, marker = svg.series(number)
     at, error = largest(x, ulps, scale)
-    axes.plot(scale.unit(at), np.maximum(error, SMALLEST), marker, color=ink, markersize=2.8, markeredgewidth=0)
+    marks = axes.plot(scale.unit(at), np.maximum(error, SMALLEST), marker, color=ink, markersize=2.8, markeredgewidth=0)
     if error.any():
         worst = int(np.argmax(error))
         height = max(error[worst], SMALLEST)
-        axes.plot(scale.unit(at[[worst]]), [height], "o", markerfacecolor="none", markeredgecolor=ink, markersize=8)
+        circle = {"markerfacecolor": "none", "markeredgecolor": ink, "markersize": 8}
+        marks += axes.plot(scale.unit(at[[worst]]), [height], "o", **circle)
     strange = np.isinf(ulps) & np.isfinite(x)  # nan or an infinity came out, or belonged there
     if strange.any():
         height_of_all = np.full(strange.sum(), top)
-        axes.plot(scale.unit(x[strange]), height_of_all, "x", color=ink, markersize=6, clip_on=False)
+        marks += axes.plot(scale.unit(x[strange]), height_of_all, "x", color=ink, markersize=6, clip_on=False)
+    return marks
 
 
 def drift(frame: pd.DataFrame, targets: Sequence[str], name: str, label: str) -> str:

@@ -50,7 +50,7 @@ def divergences(frame: pd.DataFrame) -> Table:
     """How many declared divergences there are of each kind, in each framework: a link leads to them."""
     frameworks = [name for name in audit.FRAMEWORKS if (frame["framework"] == name).any()]
     once = frame.drop_duplicates(["loss", "index"])
-    table = Table(caption="Declared divergences", columns=["Kind", *frameworks])
+    table = Table(caption="Divergences by kind", columns=["Kind", *frameworks])
     for kind in KINDS:
         of_kind = once[once["kind"] == kind]
         row = [tables.text(kind)]

@@ -109,13 +109,11 @@ def errors(findings: Findings, loss: Loss, dtypes: Sequence[str]) -> tuple[list[
     top = max(float(np.max(ulps, where=np.isfinite(ulps), initial=0.0)), 3.0) * 2
     pictures = [
         Picture(
-            svg=charts.errors(
-                frames, scale, top, f"errors-{number}", f"error of {loss.name} by {target} against the input, in ulps"
-            ),
+            svg=svg,
             title=target,
             notes=[note for dtype, frame in frames.items() for note in _worst(frame, dtype, drawn)],
         )
-        for number, (target, frames) in enumerate(found.items())
+        for svg, (target, frames) in zip(charts.errors(found, scale, top, loss.name), found.items(), strict=True)
     ]
     behind = []
     for dtype in dtypes:
