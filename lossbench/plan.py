@@ -180,6 +180,8 @@ def _conventions(suite: Suite, loss: Loss, chosen: Chosen) -> Iterator[Job]:
     asked = chosen(suite.conventions) if suite.conventions else []
     above = chosen(suite.keras) if suite.keras else []
     for index, public in enumerate(loss.callables):
+        if public.keeps_weights:  # its inputs are no arguments of its own
+            continue
         case = Case(loss=loss.name, digest=loss.digest, dtype="float32", points="callable", index=index)
         for one in asked:
             if one.framework == public.framework and one.mode in ("eager", "compiled"):

@@ -68,6 +68,8 @@ def of(loss: Loss, number: int, mode: str | None = None) -> str:
         together = ", ".join(line.removeprefix("import ") for line in imports if line.startswith("import "))
         rest = [line for line in imports if not line.startswith("import ")]
         lines[1 : len(imports) + 1] = [f"import {together}", *rest]
+    if len(lines) > LINES:
+        lines = _shorter(lines, literals)
     return "\n".join(lines) + "\n"
 
 
@@ -178,6 +180,19 @@ def _prints(problem: Problem, framework: str, leaves: Iterable[str]) -> list[str
     found = [("value", "value", certified.value)]
     found += [(f"gradient of {name}", f"gradient[{at}]", certified.gradient[name]) for at, name in enumerate(leaves)]
     return [f'print("{what}:", {got}{to_list}.tolist(), "exact: {_exact(one)}")' for what, got, one in found]
+
+
+def _shorter(lines: list[str], arrays: Mapping[str, str]) -> list[str]:
+    """The lines with as many inputs in one assignment as it takes to keep within LINES."""
+    assigned = [f"{name} = {literal}" for name, literal in arrays.items()]
+    kept = [line for line in lines if line not in assigned]
+    if len(kept) == len(lines):
+        return lines
+    many = len(lines) - LINES + 1
+    together = dict(list(arrays.items())[:many])
+    first = lines.index(assigned[0])
+    one = f"{', '.join(together)} = {', '.join(together.values())}"
+    return [*lines[:first], one, *lines[first + many :]]
 
 
 def _exact(of: Enclosure) -> str:

@@ -159,6 +159,11 @@ class Callable(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     when: str = ""
     note: str = ""
 
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether it is a module with weights of its own, in whose place a call puts others."""
+        return "functional_call(" in self.call
+
 
 class Twin(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A metric of a framework that averages this loss over batches, with sample weights: sum(w*l)/sum(w).

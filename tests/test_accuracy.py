@@ -7,7 +7,7 @@ import pytest
 from shapes import shape
 from square import JAX, Bench
 
-from lossbench import accuracy, conditioning, inputs, spec
+from lossbench import accuracy, conditioning, inputs, shown, spec
 from lossbench.accuracy import Exact, compare
 from lossbench.records import Case
 from lossbench.ulp import FORMATS, exponent
@@ -261,6 +261,35 @@ def test_job_gets_errors_of_value_and_gradient_and_its_worst_input(bench):
     assert row["gradient_max_ulp"] == pytest.approx(40.0)
     assert row["value_worst"] == "y_pred=1, y_true=0: got 1.0000001 (0x1.000002p+0), exact 1"
     assert row["gradient_worst"].startswith("y_pred=0.1 (0x1.99999ap-4), y_true=0: got 0.2000006 (0x1.9999")
+
+
+def test_reason_quotes_a_few_entries_of_a_long_row_and_the_worst_input_all_of_ten():
+    values = np.arange(10) / 3
+
+    assert shown.brief(values, "float64", bits=True).count(",") == 9
+    assert "0x" not in shown.brief(values, "float64", bits=True)
+    assert shown.brief(values[1:3], "float64", bits=True).count("0x") == 2
+    assert shown.brief(values, "float64", few=accuracy.FEW) == "[0, ... 8 more ..., 3]"
+
+
+def test_drawn_points_have_the_errors_that_jobs_are_judged_by(bench):
+    case = bench.case({"y_pred": [1, 0.1], "y_true": [0, 0]}, [1.0, 0.01], [2.0, 0.2])
+    bench.answer(case, [1.0 + 2.0**-23, 0.01], [2.0, 0.2 + 40 * 2.0**-26])
+
+    row, drawn = (
+        accuracy.jobs(bench.store).iloc[0],
+        accuracy.points(bench.store, "square", "torch:eager:cpu", "float32"),
+    )
+
+    assert drawn["value_ulp"].max() == row["value_max_ulp"]
+    assert drawn["gradient_ulp"].max() == row["gradient_max_ulp"]
+
+
+def test_answer_that_is_not_whole_has_no_points(bench):
+    case = bench.case({"y_pred": [1, 2], "y_true": [0, 0]}, [1.0, 4.0], [2.0, 4.0])
+    bench.answer(case, [1.0], [2.0, 4.0])
+
+    assert accuracy.points(bench.store, "square", "torch:eager:cpu", "float32").empty
 
 
 def test_what_the_inputs_explain_is_taken_from_the_formula(bench):

@@ -385,7 +385,7 @@ def test_edges_and_divergences_are_judged(store):
     kink = edges[(edges["loss"] == "pairs") & (edges["index"] == 2) & (edges["framework"] == "torch")].iloc[0]
 
     assert kink["at"] == "points=[[0, 0], [1, 0]], ids=[1, 2]"
-    assert kink["exact_gradient"] == "[[0, 1], 0, [-1, 0], 0]"
+    assert kink["exact_gradient"] == "[[[0, 1], 0], [[-1, 0], 0]]"
     assert divergence["result"] == "confirmed"
     assert divergence["got_gradient"] == "[[1, 1], [1, 1]]"
 

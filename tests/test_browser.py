@@ -242,7 +242,9 @@ def test_keyboard_alone_reaches_filter_sort_and_loss(browser):
 
 
 @pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize("page", ["index.html", "losses/huber.html", "losses/softmax_cross_entropy.html"])
+@pytest.mark.parametrize(
+    "page", ["index.html", "conventions.html", "defects.html", "losses/huber.html", "losses/softmax_cross_entropy.html"]
+)
 def test_page_fits_the_window(browser, index, page, width):
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -288,6 +290,33 @@ def test_defects_are_filtered_and_the_address_keeps_it(browser, index):
 
     WebDriverWait(browser, 5).until(lambda _: all(line.is_displayed() for line in lines))
     assert "framework" not in browser.current_url
+
+
+def test_conventions_are_filtered_by_text(browser, index):
+    browser.get(index.replace("index.html", "conventions.html"))
+    lines = browser.find_elements(By.CSS_SELECTOR, "table.filtered tbody tr")
+    sections = browser.find_elements(By.CSS_SELECTOR, "main > section")
+    before = len([section for section in sections if section.is_displayed()])
+
+    browser.find_element(By.CSS_SELECTOR, "#filter [name=text]").send_keys("huber")
+
+    WebDriverWait(browser, 5).until(lambda driver: "text=huber" in driver.current_url)
+    seen = [line for line in lines if line.is_displayed()]
+    assert 0 < len(seen) < len(lines)
+    assert all("huber" in line.get_attribute("data-search") for line in seen)
+    assert 0 < len([section for section in sections if section.is_displayed()]) < before
+
+
+def test_filter_opens_the_fold_in_which_it_finds_something(browser, index):
+    browser.get(index.replace("index.html", "defects.html") + "#kind=convention")
+    folds = browser.find_element(By.CSS_SELECTOR, "#choices details")
+    assert folds.get_attribute("open")
+    assert not browser.find_element(By.ID, "declared").is_displayed()
+
+    browser.find_element(By.CSS_SELECTOR, "#filter [type=reset]").click()
+
+    WebDriverWait(browser, 5).until(lambda _: browser.find_element(By.ID, "declared").is_displayed())
+    assert not folds.get_attribute("open")
 
 
 def test_script_of_a_defect_opens(browser, index):

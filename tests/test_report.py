@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace as replace_struct
 from small_run import ATTACK, small_run
 
 from lossbench import accuracy, report, script, verdicts
 from lossbench.records import Answer
-from lossbench.report import charts, defects, index, words
+from lossbench.report import charts, conventions, coverage, defects, hard, index, news, words
 from lossbench.report.findings import Findings
 from lossbench.report.matrix import matrix
 
@@ -186,17 +187,37 @@ def test_dead_workers_are_reported(findings):
 
 
 def test_cells_of_the_runs_losses_are_counted(findings, pages):
-    table = index.cells(findings)
+    losses = findings.losses.values()
+    table, names = coverage.cells(losses), coverage.callables(losses)
 
     assert [row[0].text for row in table.rows] == ["native", "recipe", "absent"]
-    for framework in range(1, len(table.columns)):
+    for framework in range(1, len(table.columns) - 1):
         assert sum(int(row[framework].text) for row in table.rows) <= len(findings.losses)
+    assert sum(int(row[1].text) for row in names.rows) == len({one.name for loss in losses for one in loss.callables})
     (page,) = (page for path, page in pages.items() if path.stem == "index")
-    assert "cells" in Page(page).ids()
+    assert "coverage" in Page(page).ids()
+
+
+def test_absent_cell_stands_with_its_reason(findings):
+    one = replace_struct(findings.losses["huber"], absent={"jax": "it was taken out"})
+
+    (row,) = coverage.absent([one, findings.losses["hostile"]]).rows
+
+    assert (row[0].links, row[1].text, row[2].text) == ([("huber", "losses/huber.html")], "jax", "it was taken out")
+
+
+def test_declared_divergences_are_counted_once_for_all_targets(findings):
+    frame = pd.concat([findings.divergences, findings.divergences.assign(target="torch:compiled:cpu")])
+    table = coverage.divergences(frame)
+
+    counted = sum(int(cell.links[0][0]) for row in table.rows for cell in row[1:])
+
+    assert counted == sum(len(loss.divergences) for loss in findings.losses.values())
+    assert table.rows[0][1].links[0][1].startswith("defects.html#framework=torch&kind=defect")
 
 
 def test_divergences_that_no_longer_hold_come_first(findings):
-    results = [row[0].text for row in index.divergences(findings.divergences, "losses/").rows]
+    results = [row[0].text for row in index.divergences(findings.divergences, findings.losses, "losses/").rows]
 
     assert set(results) > {"fixed"}, "the fake targets give exact answers, so declared differences are fixed"
     assert results == sorted(results, key=list(words.PROOFS).index)
@@ -212,6 +233,8 @@ def test_defects_stand_with_their_scripts_and_conventions_do_not(findings, pages
     assert {(one.loss, one.number) for one in found} == {at for at, kind in kinds.items() if kind != "convention"}
     assert all(len(one.script.splitlines()) <= script.LINES and "print(" in one.script for one in found)
     assert page.count("popovertarget=") == len(found)
+    choices = defects.choices(findings)
+    assert {(one.loss, one.number) for one in choices} == {at for at, kind in kinds.items() if kind == "convention"}
 
 
 def test_defects_that_no_longer_hold_stand_first_and_are_counted(findings):
@@ -221,6 +244,32 @@ def test_defects_that_no_longer_hold_stand_first_and_are_counted(findings):
     assert "fixed" in results, "the fake targets give exact answers"
     assert not {"changed", "fixed"} & set(results[results.index("not run") :])
     assert defects.counts(found) == {word: results.count(word) for word in words.PROOFS if word in results}
+
+
+def test_points_and_gradients_have_a_line_for_each_input(findings):
+    loss = findings.losses["huber"]
+    frame = findings.about(findings.edges, "huber").copy()
+    frame["exact_gradient"] = "y_pred: 0.5\ny_true: -0.5"
+
+    table = hard.edges(frame, loss, findings.targets)
+
+    assert len(table.rows) == len(loss.edges)
+    assert table.rows[0][0].text.splitlines() == [f"{name} = {value}" for name, value in loss.edges[0].at.items()]
+    assert [line.partition(" =")[0] for line in table.rows[0][2].lines if line.startswith("∂")] == [
+        "∂ y_pred: 0.5",
+        "∂ y_true: -0.5",
+    ]
+
+
+def test_what_the_spec_writes_stands_beside_the_digits_only_where_it_is_another_text(findings):
+    loss = findings.losses["softmax_cross_entropy"]
+    table = hard.edges(findings.about(findings.edges, loss.name), loss, findings.targets)
+    said = {row[0].text: row[2] for row in table.rows}
+
+    written = [line for cell in said.values() for line in cell.lines if line.startswith("= ")]
+
+    assert written
+    assert not [cell for cell in said.values() if f"= {cell.text}" in cell.lines]
 
 
 def test_edge_that_is_missed_is_no_secret(findings):
@@ -233,12 +282,58 @@ def test_edge_that_is_missed_is_no_secret(findings):
 
 
 def test_got_stands_beside_exact(findings):
-    table = index.divergences(findings.divergences, "losses/")
+    table = index.divergences(findings.divergences, findings.losses, "losses/")
 
     row = next(row for row in table.rows if row[1].links[0][0] == "hostile")
 
     assert table.columns[4:6] == ["Exact", "Got"]
     assert (row[4].text, row[5].text) == ("1", "1")
+
+
+def test_facts_that_were_not_run_show_what_the_spec_says(findings, pages):
+    fact = next(fact for fact in findings.losses["huber"].facts if fact.framework == "jax")
+    topic, said = next(iter(fact.says.items()))
+    (page,) = (text for path, text in pages.items() if path.stem == "conventions")
+
+    grid = conventions.of_loss(findings.about(findings.facts, "huber"))
+    (line,) = (line for line in grid.lines if line.head == topic)
+    place = grid.frameworks.index("jax")
+
+    assert said in [one.text for one in line.boxes[place]]
+    assert "jax" in grid.recorded
+    assert "recorded, not run" in page
+    assert not news.table(findings.facts).rows
+
+
+def test_mark_tells_recorded_facts_from_those_that_were_run(findings):
+    facts = findings.facts.copy()
+    mine = (facts["loss"] == "huber") & (facts["framework"] == "torch")
+    run = facts.index[mine][0]
+    facts.loc[run, ["target", "observed", "result"]] = ["torch:eager:cpu", facts["declared"][run], "confirmed"]
+
+    grid = conventions.of_loss(facts[facts["loss"] == "huber"])
+    torch = [one for line in grid.lines for one in line.boxes[grid.frameworks.index("torch")]]
+
+    assert "torch" not in grid.recorded
+    assert {one.mark.word if one.mark else "" for one in torch} == {"", "recorded"}
+
+
+def test_topics_stand_in_groups_and_other_backends_below_their_topic(findings):
+    frame = findings.facts.copy()
+    other = frame[frame["topic"] == "empty batch"].assign(topic="empty batch: Keras on jax")
+    groups = conventions.sections(pd.concat([frame[~frame["topic"].str.contains("Keras")], other]))
+    (empty,) = (section for section in groups["Shapes"] if section.name == "empty batch")
+
+    assert [part.name for part in empty.parts] == ["empty batch: Keras on jax"]
+    assert "Others" not in groups
+
+
+def test_callable_that_could_not_be_asked_is_news(findings):
+    silent = findings.facts.iloc[[0]].assign(topic="", target="torch:eager:cpu", declared="", reason="failed: alone")
+
+    (row,) = news.table(silent).rows
+
+    assert (row[0].text, row[5].text) == ("no answer", "failed: alone")
 
 
 def test_every_verdict_and_proof_has_a_sign_and_a_word():
@@ -329,10 +424,20 @@ def test_axis_of_inputs_keeps_their_order(x):
 def test_errors_that_are_not_numbers_are_drawn_too():
     frame = pd.DataFrame({"x": [1.0, 2.0, np.inf], "value_ulp": [0.5, np.inf, np.nan], "gradient_ulp": [0.5, 1.0, 2.0]})
 
-    drawn = charts.errors({"float32": frame}, charts.Scale.of(frame["x"].to_numpy()), 4.0, "one", "a picture")
-
+    scale = charts.Scale.of(frame["x"].to_numpy())
     without = frame.assign(value_ulp=[0.5, 0.5, np.nan])
-    assert len(drawn) > len(charts.errors({"float32": without}, charts.Scale.of(np.array([1.0, 2.0])), 4.0, "one", "a"))
+
+    one, other = charts.errors({"torch": {"float32": frame}, "jax": {"float32": without}}, scale, 4.0, "huber")
+
+    assert len(one) > len(other)
+
+
+def test_pictures_on_the_same_axes_show_only_their_own_marks():
+    frame = pd.DataFrame({"x": [1.0, 2.0], "value_ulp": [0.5, 2.0], "gradient_ulp": [0.5, 1.0]})
+    scale = charts.Scale.of(frame["x"].to_numpy())
+    first, second = charts.errors({"one": {"float32": frame}, "two": {"float32": frame}}, scale, 4.0, "huber")
+
+    assert second == first.replace("errors-0-", "errors-1-").replace("huber by one", "huber by two")
 
 
 def schemes():

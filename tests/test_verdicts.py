@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from square import JAX, SPEC, Bench
 
-from lossbench import accuracy, declared, verdicts
+from lossbench import accuracy, answers, declared, verdicts
 from lossbench.accuracy import Exact, compare
 from lossbench.errors import SpecError
 from lossbench.verdicts import ACCURATE, VERDICTS, hopeless, noticeable, tolerated
@@ -188,6 +188,23 @@ def test_raising_where_the_spec_leaves_a_choice_is_convention(bench):
     bench.answer(case, refusal="crashed", target=JAX)
 
     assert list(accuracy.edges(bench.store)["result"]) == ["convention", "failed"]
+
+
+def test_edge_is_judged_once_however_often_it_is_asked_for(bench, monkeypatch):
+    bench = bench(edge("required"))
+    case = bench.case({"y_pred": [1], "y_true": [0]}, [1.0], [2.0], points="edge", index=1)
+    bench.answer(case, [1.0], [2.0])
+    compared = []
+    measure = answers.measure
+    monkeypatch.setattr(
+        answers, "measure", lambda job, *rest, **more: compared.append(job) or measure(job, *rest, **more)
+    )
+    store = answers.Answers(bench.store)
+
+    accuracy.jobs(store)
+    accuracy.edges(store)
+
+    assert [job.case.points for job in compared] == ["edge"]
 
 
 def test_raising_at_a_required_edge_does_not_blame_the_whole_cell(bench):

@@ -142,8 +142,8 @@ def _marks(axes: Axes, x: np.ndarray, ulps: np.ndarray, scale: Scale, top: float
     if error.any():
         worst = int(np.argmax(error))
         height = max(error[worst], SMALLEST)
-        circle = {"markerfacecolor": "none", "markeredgecolor": ink, "markersize": 8}
-        marks += axes.plot(scale.unit(at[[worst]]), [height], "o", **circle)
+        x_of_worst = scale.unit(at[[worst]])
+        marks += axes.plot(x_of_worst, [height], "o", markerfacecolor="none", markeredgecolor=ink, markersize=8)
     strange = np.isinf(ulps) & np.isfinite(x)  # nan or an infinity came out, or belonged there
     if strange.any():
         height_of_all = np.full(strange.sum(), top)

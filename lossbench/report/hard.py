@@ -60,7 +60,7 @@ def _decided(row: Row, edge: Edge) -> Cell:
     by_input = edge.gradient if isinstance(edge.gradient, Mapping) else {"": edge.gradient}
     said = {name: shown.declared(one) for name, one in by_input.items() if one is not None}
     if len(said) == 1:
-        said = {"": text for text in said.values()}
+        said = {"": next(iter(said.values()))}
     if not exact.lines:
         lines = [f"∂ {name}: {text}" if name else f"∂ {text}" for name, text in said.items()]
         return Cell(text=exact.text, shown="code", lines=lines)
