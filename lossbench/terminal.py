@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from lossbench.doctor import Finding
 
 Tell = Callable[[int, int, str], None]
-COLUMNS = {"loss": 37, "torch": 8, "tensorflow": 10, "jax": 8, "family": 12, "also known as": 20}  # least widths
-GAP = 2  # between columns
+COLUMNS = {"loss": 37, "family": 12, "torch": 8, "tensorflow": 10, "jax": 8, "also known as": 20}  # least widths
+GAP = 1  # between columns
 PAUSE = 30.0  # seconds between the lines that a long run leaves in a log
 
 

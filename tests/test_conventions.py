@@ -389,7 +389,7 @@ def test_answers_are_grouped_and_the_most_frequent_comes_first():
         for name, said in (("A", "divides by N"), ("B", "takes none"), ("C", "takes none"))
     ]
 
-    (section,) = shown.sections(pd.DataFrame(rows))
+    ((section,),) = shown.sections(pd.DataFrame(rows)).values()
 
     assert [line.head for line in section.answers.lines] == ["takes none", "divides by N"]
     assert [name for name, _ in section.answers.lines[0].boxes[0][0].callables] == ["nn.B", "nn.C"]
