@@ -328,6 +328,16 @@ def test_topics_stand_in_groups_and_other_backends_below_their_topic(findings):
     assert "Others" not in groups
 
 
+def test_callable_of_several_losses_says_of_which(findings):
+    frame = findings.facts[(findings.facts["loss"] == "huber") & (findings.facts["topic"] == "default output")]
+    (section,) = conventions.sections(pd.concat([frame, frame.assign(loss="smooth_l1")]))["Reductions"]
+
+    names = [name for line in section.answers.lines for box in line.boxes for said in box for name, _ in said.callables]
+
+    assert len(names) == len(set(names)) == 2 * len(frame)
+    assert all(name.endswith((" (huber)", " (smooth_l1)")) for name in names)
+
+
 def test_callable_that_could_not_be_asked_is_news(findings):
     silent = findings.facts.iloc[[0]].assign(topic="", target="torch:eager:cpu", declared="", reason="failed: alone")
 

@@ -194,13 +194,21 @@ def _box(rows: Sequence[Row], recorded: bool) -> list[Said]:
     return [
         Said(
             text=text,
-            callables=list(
-                dict.fromkeys((short(str(row["callable"])), f"losses/{row['loss']}.html#conventions") for row in given)
-            ),
+            callables=_callables(given),
             mark=None if result == "confirmed" or (recorded and result == "not run") else FACTS[result],
             before=before,
         )
         for (text, result, before), given in found.items()
+    ]
+
+
+def _callables(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Each once, with its loss's page; one of several losses says which."""
+    found = dict.fromkeys((short(str(row["callable"])), str(row["loss"])) for row in rows)
+    names = [name for name, _ in found]
+    return [
+        (name if names.count(name) == 1 else f"{name} ({loss})", f"losses/{loss}.html#conventions")
+        for name, loss in found
     ]
 
 
