@@ -56,25 +56,24 @@ def log_softmax(row: Sequence[Number], total: Number) -> list[Number]:
 
 
 def log_softmax_ball(row: Sequence[arb]) -> list[arb]:
-    at = max(range(len(row)), key=lambda j: float(row[j]))
-    greatest = row[at]
-    rest = arb(0)
-    for j, entry in enumerate(row):
-        if j != at:
-            rest += (entry - greatest).exp()
-    tail = rest.log1p()
-    return [-tail if j == at else (entry - greatest) - tail for j, entry in enumerate(row)]
+    at, tail = _greatest_and_tail(row)
+    return [-tail if j == at else (entry - row[at]) - tail for j, entry in enumerate(row)]
 
 
 def logsumexp_ball(row: Sequence[arb]) -> arb:
     """log(sum(exp(row))) as greatest + log1p(the rest), which keeps a rest far below 2**-precision."""
+    at, tail = _greatest_and_tail(row)
+    return row[at] + tail
+
+
+def _greatest_and_tail(row: Sequence[arb]) -> tuple[int, arb]:
+    """Where the greatest entry stands, and by how much the logsumexp is above it."""
     at = max(range(len(row)), key=lambda j: float(row[j])) if len(row) > 1 else 0
-    greatest = row[at]
     rest = arb(0)
     for j, entry in enumerate(row):
         if j != at:
-            rest += (entry - greatest).exp()
-    return greatest + rest.log1p()
+            rest += (entry - row[at]).exp()
+    return at, rest.log1p()
 
 
 def threshold(row: Sequence[Number]) -> Number:
