@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lossbench.porting import Recipe, port
     from lossbench.runs import Run, run
     from lossbench.spec import load, names
+    from lossbench.sweep.whole import Sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ _HOME = {
     "Run": "runs",
     "SpecError": "errors",
     "StoreError": "errors",
+    "Sweep": "sweep.whole",
     "Unsupported": "errors",
     "coverage": "audit",
     "evaluate": "evaluation",
@@ -38,6 +40,7 @@ _HOME = {
     "port": "porting",
     "reference": "evaluation",
     "run": "runs",
+    "sweep": "sweep.whole",
 }
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "Run",
     "SpecError",
     "StoreError",
+    "Sweep",
     "Unsupported",
     "coverage",
     "evaluate",
@@ -60,6 +64,7 @@ __all__ = [
     "port",
     "reference",
     "run",
+    "sweep",
 ]
 
 

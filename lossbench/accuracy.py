@@ -13,7 +13,7 @@ from lossbench.answers import Answers, Certified, Measured
 from lossbench.edges import divergences, edges
 from lossbench.judge import judge
 from lossbench.loss import Loss
-from lossbench.points import DRIFTS
+from lossbench.points import DRIFTS, POOLS
 from lossbench.records import Case, Job
 from lossbench.store import Store
 from lossbench.text import BATCH, axes_of
@@ -22,9 +22,9 @@ from lossbench.ulp import Exact, entries
 __all__ = ["Accuracy", "Exact", "cells", "compare", "divergences", "edges", "jobs", "points"]
 
 WHAT = ("value", "gradient")
-DRAWN = ("domain", "drift")
+DRAWN = ("domain", "drift", "length", "worst")
 FEW = 3  # entries of each row that a reason quotes
-ERRORS = ("max_ulp", "p99_ulp", "median_ulp", "conditioned", "normwise", "at_zero")
+ERRORS = ("max_ulp", "p99_ulp", "median_ulp", "condition", "conditioned", "normwise", "at_zero")
 COUNTS = ("nan", "inf", "finite", "flushed", "missed", "undefined")
 
 
@@ -36,8 +36,9 @@ def jobs(store: Store | Answers) -> pd.DataFrame:
         loss, target, framework, mode, device, dtype, points, index, shape, reduction, weighted, parameters: The case.
         own_call: Whether the spec's call for this loss was measured; false for a divergence that has its own.
         verdict, reason: One of `verdicts.VERDICTS`, and what it does not say by itself.
-        value_*, gradient_*: max_ulp, p99_ulp, median_ulp, conditioned, normwise, at_zero (see `Accuracy`); nan, inf,
-            finite, flushed, missed, undefined (counts); worst (the worst input in decimal and hex, got and exact).
+        value_*, gradient_*: max_ulp, p99_ulp, median_ulp, condition, conditioned, normwise, at_zero (see `Accuracy`);
+            nan, inf, finite, flushed, missed, undefined (counts); worst (the worst input in decimal and hex, got and
+            exact, the error there and its condition).
     """
     answers = Answers.of(store)
     return pd.DataFrame([_row(answers, job) for job in answers.jobs], columns=_columns())
@@ -48,8 +49,9 @@ def cells(jobs: pd.DataFrame) -> pd.DataFrame:
 
     Columns:
         loss, target, framework, mode, device, dtype, verdict, reason: The worst of its jobs, and why.
-        value_max_ulp, gradient_max_ulp, value_conditioned, gradient_conditioned, value_normwise, gradient_normwise,
-        value_worst, gradient_worst: Over its drawn points.
+        value_max_ulp, gradient_max_ulp, value_condition, gradient_condition, value_conditioned, gradient_conditioned,
+        value_normwise, gradient_normwise, value_worst, gradient_worst: Over its drawn points; `condition` is that of
+            the largest error in ulps.
         mismatches: Entries of drawn points that differ in kind.
         planned, measured, refused, failed: Jobs without the divergences, refused ones with the unsupported.
         edges, edges_wrong: Edges that were measured, and those of them that are inaccurate or wrong.
@@ -126,6 +128,8 @@ def _row(answers: Answers, job: Job) -> dict[str, object]:
 def _shape(loss: Loss, case: Case) -> str:
     if case.points == "drift":
         return f"{case.shape[0]} {DRIFTS[case.index]} updates"
+    if case.points == "length":
+        return f"{shown.shape(case.shape, ())} of the {POOLS[case.index]} pool"
     return shown.shape(case.shape, loss.dimensions if loss.has_sizes else ())
 
 
@@ -144,33 +148,45 @@ def _reason(answers: Answers, measured: Measured) -> str:
 
 
 def worst(answers: Answers, measured: Measured, what: str, *, few: int = shown.FEW) -> str:
-    """The worst entry of a value or gradient: its input, *few* entries of a row, what came out, what must come out."""
+    """The worst entry of a value or gradient: its input, *few* entries of a row, what came out and what must, the error
+    in ulps where it has one, and its condition."""
     names = [name for name in measured.parts if (name == "value") == (what == "value")]
     parts = measured.parts
     name = max(names, key=lambda one: (parts[one].grades.max(initial=0), np.nan_to_num(parts[one].conditioned)))
-    part, certified = parts[name], answers.certified(measured.job.case)
+    part, certified = parts[name], answers.certified(measured.job.case, measured.job.measure)
     if part.worst is None or not isinstance(certified, Certified):
         return ""
-    case, loss = measured.job.case, answers.losses[measured.job.case.loss]
+    case, got = measured.job.case, measured.got[name].ravel()[part.worst]
+    said = outcome(answers.losses[case.loss], case, certified, name, part.worst, got, few=few)
+    if np.isnan(part.worst_ulp):
+        return said
+    condition = float(measured.exact[name].condition.ravel()[part.worst])
+    return f"{said}, {part.worst_ulp:.2g} ulp at condition {condition:.2g}"
+
+
+def outcome(
+    loss: Loss, case: Case, certified: Certified, name: str, index: int, got: float, *, few: int = shown.FEW
+) -> str:
+    """One entry of the array *name*, at a flat index: as `worst` says it."""
     of = certified.exact[name]
-    got = measured.got[name].ravel()[part.worst]
-    outcome = f"got {shown.number(got, case.dtype, bits=True)}, exact {shown.entry(of, part.worst)}"
-    if (of.high.ndim == 0 and not loss.pooled) or not part.grades.size:
-        return f"{case.reduction} of {loss.lengths(certified.inputs)[BATCH]}: {outcome}"
-    index: tuple[int | np.integer, ...] = np.unravel_index(part.worst, of.high.shape)
-    given = {one: certified.inputs[one] for one in (*loss.inputs, "sample_weight") if one in certified.inputs}
+    said = f"got {shown.number(got, case.dtype, bits=True)}, exact {shown.entry(of, index)}"
+    if of.high.ndim == 0 and not loss.pooled:
+        count = case.shape[0] if case.points == "length" else loss.lengths(certified.inputs)[BATCH]
+        return f"{case.reduction} of {count}: {said}"
+    place: tuple[int | np.integer, ...] = np.unravel_index(index, of.high.shape)
+    given = {one: array for one, array in certified.inputs.items() if one not in loss.parameters}
     if not loss.batchwise:
-        given, index = {one: array[index[0]] for one, array in given.items()}, index[1:]
+        given, place = {one: array[place[0]] for one, array in given.items()}, place[1:]
     at = [
         f"{one}={shown.brief(array, case.dtype, bits=one != 'sample_weight', few=few)}" for one, array in given.items()
     ]
-    where = f"{name.removeprefix('gradient.')}[{', '.join(map(str, index))}]: " if index else ""
-    return f"{', '.join(at)}: {where}{outcome}"
+    where = f"{name.partition('.')[2]}[{', '.join(map(str, place))}]: " if place else ""
+    return f"{', '.join(at)}: {where}{said}"
 
 
 _CELL_COLUMNS = [
     *("loss", "target", "framework", "mode", "device", "dtype", "verdict", "reason"),
-    *(f"{what}_{name}" for what in WHAT for name in ("max_ulp", "conditioned", "normwise", "worst")),
+    *(f"{what}_{name}" for what in WHAT for name in ("max_ulp", "condition", "conditioned", "normwise", "worst")),
     *("mismatches", "planned", "measured", "refused", "failed", "edges", "edges_wrong"),
 ]
 
@@ -199,6 +215,8 @@ def _cell(key: tuple[str, str, str], group: pd.DataFrame) -> dict[str, object]:
     for what in WHAT:
         for name in ("max_ulp", "conditioned", "normwise"):
             row[f"{what}_{name}"] = drawn[f"{what}_{name}"].max() if len(drawn) else np.nan
+        farthest = drawn.sort_values(f"{what}_max_ulp", na_position="first")
+        row[f"{what}_condition"] = farthest[f"{what}_condition"].iloc[-1] if len(drawn) else np.nan
         order = drawn.sort_values(f"{what}_conditioned", na_position="first")
         row[f"{what}_worst"] = order[f"{what}_worst"].iloc[-1] if len(order) else ""
     return row

@@ -18,6 +18,7 @@ class Accuracy:
 
     Attributes:
         max_ulp, p99_ulp, median_ulp: Over entries that can be measured in ulps; nan where there are none.
+        condition: That of the entry of `max_ulp`: by how many ulps one ulp of every input moves it.
         conditioned: The largest error in ulps after conditioning (see `ulp.Entries.judged`).
         normwise: The largest error in ulps of the largest entry of its vector, or of the whole array.
         nan, inf, finite: Mismatches of kind, counted by what came out.
@@ -26,11 +27,13 @@ class Accuracy:
         at_zero: The largest error at an exact zero, a plain number.
         grades: Of each entry, as indices into `verdicts.GRADES`; the output's shape.
         worst: Flat index of the worst entry, None in an empty output.
+        worst_ulp: Its error; nan where that has no ulps.
     """
 
     max_ulp: float
     p99_ulp: float
     median_ulp: float
+    condition: float
     conditioned: float
     normwise: float
     nan: int
@@ -42,6 +45,7 @@ class Accuracy:
     at_zero: float
     grades: np.ndarray
     worst: int | None
+    worst_ulp: float
 
     @property
     def verdict(self) -> verdicts.Verdict:
@@ -62,10 +66,12 @@ def compare(got: np.ndarray, exact: Exact, *, nan_required: bool = False) -> Acc
     found = entries(got, exact, tolerated=verdicts.tolerated(exact.terms), nan_required=nan_required)
     grades = verdicts.grades(found, exact)
     median, p99, most = _quantiles(found.ulps)
+    worst = _worst(found, grades)
     return Accuracy(
         max_ulp=most,
         p99_ulp=p99,
         median_ulp=median,
+        condition=np.nan if np.isnan(most) else float(exact.condition.ravel()[np.nanargmax(found.ulps)]),
         conditioned=_largest(found.judged),
         normwise=normwise(found, exact),
         nan=int(found.nan.sum()),
@@ -76,7 +82,8 @@ def compare(got: np.ndarray, exact: Exact, *, nan_required: bool = False) -> Acc
         undefined=int(found.undefined.sum()),
         at_zero=_largest(np.where(found.missed, found.distance, np.nan)) if found.missed.any() else 0.0,
         grades=grades,
-        worst=_worst(found, grades),
+        worst=worst,
+        worst_ulp=np.nan if worst is None else float(found.ulps.ravel()[worst]),
     )
 
 
@@ -97,7 +104,8 @@ def together(parts: Sequence[Accuracy]) -> Accuracy:
         name: sum(getattr(part, name) for part in parts)
         for name in ("nan", "inf", "finite", "flushed", "missed", "undefined")
     }
-    return replace(worst, **largest, **counts)
+    farthest = max(parts, key=lambda part: np.nan_to_num(part.max_ulp, nan=-1.0))
+    return replace(worst, condition=farthest.condition, **largest, **counts)
 
 
 def _quantiles(ulps: np.ndarray) -> tuple[float, float, float]:

@@ -10,10 +10,11 @@ from math import prod
 import numpy as np
 from msgspec.structs import replace
 
-from lossbench import conditioning, verdicts
+from lossbench import conditioning, curvature, verdicts
 from lossbench.agreement import Accuracy, compare, together
 from lossbench.loss import Loss
-from lossbench.records import REFERENCE, Case, Job, Output, Refusal, Timing
+from lossbench.points import POOL
+from lossbench.records import REFERENCE, Case, Job, Measure, Output, Refusal, Timing
 from lossbench.store import Store
 from lossbench.text import BATCH
 from lossbench.ulp import Exact
@@ -41,6 +42,7 @@ class Measured:
 
     Attributes:
         parts: The accuracy of `value` and of each `gradient.<input>`; empty where nothing was measured.
+        exact: What each was compared with.
         reason: Why not, or what the verdict does not say by itself.
     """
 
@@ -49,6 +51,7 @@ class Measured:
     reason: str = ""
     got: Mapping[str, np.ndarray] = field(default_factory=dict)
     parts: Mapping[str, Accuracy] = field(default_factory=dict)
+    exact: Mapping[str, Exact] = field(default_factory=dict)
 
     @property
     def value(self) -> Accuracy | None:
@@ -57,7 +60,7 @@ class Measured:
 
     @property
     def gradient(self) -> Accuracy | None:
-        """The accuracy of all gradients together."""
+        """The accuracy of all gradients, or Hessian-vector products, together."""
         parts = [part for name, part in self.parts.items() if name != "value"]
         return together(parts) if parts else None
 
@@ -69,7 +72,7 @@ class Answers:
         self.store = store
         self.judged: dict[str, Measured] = {}  # what became of edges and divergences, by job
         self._certified: dict[str, Certified | str] = {}
-        self._hard: dict[str, Certified | str] = {}  # of edges and divergences: small, and asked for again
+        self._hard: dict[str, Certified | str] = {}  # of edges and the like: small, and asked for again
 
     @classmethod
     def of(cls, store: Store | Answers) -> Answers:
@@ -87,6 +90,11 @@ class Answers:
         return [job for job in self.store.jobs() if job.measure == "accuracy" and job.target != REFERENCE]
 
     @cached_property
+    def hessians(self) -> list[Job]:
+        """Every planned job of second derivatives of those who are measured."""
+        return [job for job in self.store.jobs() if job.measure == "hessian" and job.target != REFERENCE]
+
+    @cached_property
     def by_loss(self) -> dict[str, list[Job]]:
         """The same jobs by the name of their loss."""
         found: dict[str, list[Job]] = {name: [] for name in self.losses}
@@ -100,10 +108,10 @@ class Answers:
         answers = (one for one in self.store.records() if isinstance(one, Output | Refusal | Timing))
         return {one.job.key: one for one in answers if not isinstance(one, Timing)}
 
-    def certified(self, case: Case) -> Certified | str:
+    def certified(self, case: Case, measure: Measure = "accuracy") -> Certified | str:
         """The reference's answer to *case*, or why there is none."""
-        key = reference_job(case).key
-        kept = self._hard if case.points in ("edge", "divergence") else self._certified
+        key = reference_job(case, measure).key
+        kept = self._hard if case.points in ("edge", "divergence", "worst") else self._certified
         if key not in kept:
             if kept is self._certified and len(kept) >= KEPT:
                 kept.pop(next(iter(kept)))
@@ -133,12 +141,19 @@ class Answers:
         if isinstance(answer, Refusal):
             reason = f"{answer.reason}: {answer.detail}" if answer.detail else answer.reason
             return Measured(job=job, verdict=verdicts.of_refusal(answer.reason), reason=reason)
-        certified = self.certified(job.case)
+        certified = self.certified(job.case, job.measure)
         if isinstance(certified, str):
             return Measured(job=job, verdict="failed", reason=f"nothing to compare with: {certified}")
         if answer.inputs != certified.output.inputs:
             return Measured(job=job, verdict="failed", reason="nothing to compare with: the reference had other inputs")
         return measure(job, self._got(answer, certified), exact or certified.exact, nan_required=nan_required)
+
+    def got(self, job: Job, certified: Certified) -> Mapping[str, np.ndarray]:
+        """What came out of *job* where *certified* is; nothing where it has no output, or one for other inputs."""
+        answer = self.by_key.get(job.key)
+        if not isinstance(answer, Output) or answer.inputs != certified.output.inputs:
+            return {}
+        return self._got(answer, certified)
 
     def _got(self, answer: Output, certified: Certified) -> dict[str, np.ndarray]:
         return {name: self.store.array(digest) for name, digest in answer.arrays.items() if name in certified.exact}
@@ -155,15 +170,24 @@ class Answers:
             for name, array in arrays.items()
             if name.startswith(("input.", "parameter.")) or name == "sample_weight"
         }
-        plain = self.by_key.get(reference_job(replace(case, reduction="none", weighted=False)).key)
+        if answer.job.measure == "hessian":
+            found = curvature.exact(case, self.losses[case.loss], arrays, inputs)
+            return Certified(output=answer, inputs=inputs | curvature.direction(arrays), exact=found)
+        plain = self.by_key.get(reference_job(unreduced(case)).key)
         elements = self.store.array(plain.arrays["value"]) if isinstance(plain, Output) else None
         found = exact(case, self.losses[case.loss], arrays, inputs, elements, weighed=weighed)
         return Certified(output=answer, inputs=inputs, exact=found)
 
 
-def reference_job(case: Case) -> Job:
+def reference_job(case: Case, measure: Measure = "accuracy") -> Job:
     """The reference's job for *case*."""
-    return Job(case=case, target=REFERENCE, measure="accuracy")
+    return Job(case=case, target=REFERENCE, measure=measure)
+
+
+def unreduced(case: Case) -> Case:
+    """The case whose values *case* adds up."""
+    plain = replace(case, reduction="none", weighted=False)
+    return replace(plain, shape=(POOL, *case.shape[1:])) if case.points == "length" else plain
 
 
 def exact(
@@ -186,12 +210,14 @@ def exact(
         weighed: Whether errors will be; if not, nothing is said to move, and cases have to be without weights.
     """
     sizes = loss.lengths(inputs)
-    batch = sizes[BATCH]
+    counts = arrays.get("counts")  # how often each point is in the batch that they make
+    batch = sizes[BATCH] if counts is None else int(counts.sum())
     numbers = prod(size for axis, size in sizes.items() if loss.batchwise or axis != BATCH)  # in one point
     reduced = case.reduction != "none" and not loss.pooled
-    divisor = conditioning.divisor(loss, inputs) if case.reduction == "mean" and reduced else 1.0
+    divisor = conditioning.divisor(loss, inputs, counts) if case.reduction == "mean" and reduced else 1.0
     share = 1.0 / divisor if divisor else 1.0
-    weight = inputs.get("sample_weight", np.ones(() if loss.pooled else batch)).astype(np.float64)
+    given = inputs.get("sample_weight") if counts is None else counts
+    weight = np.ones(() if loss.pooled else batch) if given is None else given.astype(np.float64)
     estimates = conditioning.estimates(loss, inputs) if weighed else conditioning.still(loss)
     moved = weight * estimates["value"].moved
     if reduced:
@@ -199,13 +225,13 @@ def exact(
             with np.errstate(invalid="ignore"):
                 moved = moved + np.nan_to_num(np.abs(weight * elements), posinf=0.0)
         moved = share * moved.sum()
-    unsaid = _weighed_away(weight, estimates["value"].number)
+    unsaid = _weighed_away(weight, estimates["value"].number) if counts is None else np.zeros(())
     value = np.where(unsaid.any() if reduced else unsaid, np.nan, arrays["value"])
     terms = numbers * batch if reduced and not loss.batchwise else numbers
     found = {"value": Exact.of({**arrays, "value": value}, "value", case.dtype, moved=moved, terms=terms)}
     for name, one in loss.inputs.items():
-        if one.grad:
-            key, along = f"gradient.{name}", loss.along(name)
+        key, along = f"gradient.{name}", loss.along(name)
+        if one.grad and key in arrays:  # no gradient is asked of a batch that a few points make
             if loss.batchwise:  # an input moves the losses of many entries, each with its own weight
                 least, most = weight.min(initial=1.0), weight.max(initial=0.0)
             else:
@@ -246,4 +272,5 @@ def measure(
             reason = f"{name} has shape {got[name].shape}; expected {one.high.shape}"
             return Measured(job=job, verdict="wrong", reason=reason, got=got)
     parts = {name: compare(got[name], one, nan_required=name in nan_required) for name, one in exact.items()}
-    return Measured(job=job, verdict=verdicts.worst(part.verdict for part in parts.values()), got=got, parts=parts)
+    verdict = verdicts.worst(part.verdict for part in parts.values())
+    return Measured(job=job, verdict=verdict, got=got, parts=parts, exact=exact)

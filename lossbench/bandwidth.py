@@ -17,8 +17,10 @@ SAMPLES = 3
 BLOCK = 8192  # elements: many blocks for every thread, and each long enough to be streamed
 
 
-def measure(size: int, threads: int, min_sample: float) -> list[Bandwidth]:
-    """Records for arrays of *size* bytes each: both kernels, on one thread and on *threads*."""
+def measure(size: int, threads: int, min_sample: float, device: str = "cpu") -> list[Bandwidth]:
+    """Records for arrays of *size* bytes each: both kernels, on one thread and on *threads*, or on a GPU."""
+    if device != "cpu":
+        return _on_gpu(size, device)
     left, right = (np.full(size // 4, value, np.float32) for value in (1.0, 2.0))
     out = np.empty_like(left)
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
@@ -39,6 +41,18 @@ def measure(size: int, threads: int, min_sample: float) -> list[Bandwidth]:
         seconds = [timing.sample(call, calls) for _ in range(SAMPLES)]
         found.append(Bandwidth(kernel=name, bytes=arrays * left.nbytes, seconds=seconds, calls=calls, threads=used))
     return found
+
+
+def _on_gpu(size: int, device: str) -> list[Bandwidth]:
+    from lossbench.kernels import cuda_streams
+
+    arrays: dict[Kernel, int] = {"read two": 2, "read two, write one": 3}
+    found = cuda_streams.measured(size // 4, SAMPLES)
+    return [
+        Bandwidth(kernel=name, bytes=many * size, seconds=found[name], calls=1, threads=1, device=device)
+        for name, many in arrays.items()
+        if name in found
+    ]
 
 
 @numba.njit(cache=True, fastmath=True)  # the sum vectorises only if it may be reordered; its value is of no interest

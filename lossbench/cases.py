@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from itertools import product
 from math import prod
 
+from msgspec.structs import replace
+
 from lossbench.loss import Loss
-from lossbench.points import DRIFTS, STYLES
+from lossbench.points import DRIFTS, POOL, POOLS, STYLES
 from lossbench.records import Case
-from lossbench.suite import Accuracy, Drift, Timing
-from lossbench.text import Number, Reduction
+from lossbench.suite import Accuracy, Drift, Length, Timing
+from lossbench.text import Dtype, Number, Reduction
+from lossbench.worst import batches
 
 Parameters = dict[str, Number | list[Number]]
 
@@ -46,6 +49,12 @@ def domain(grid: Accuracy, loss: Loss) -> Iterator[Case]:
             )
 
 
+def hessian(grid: Accuracy, loss: Loss) -> Iterator[Case]:
+    """Those whose second derivatives are asked for: of elements and rows, without a state."""
+    if not (loss.accumulated or loss.has_sizes):
+        yield from domain(replace(grid, reductions=("none",), weighted=(False,)), loss)
+
+
 def drift(grid: Drift, loss: Loss) -> Iterator[Case]:
     """Those that bring many updates to a state; none for a loss that is not kept in one."""
     draws = range(len(DRIFTS) if loss.accumulated else 0)
@@ -58,6 +67,32 @@ def drift(grid: Drift, loss: Loss) -> Iterator[Case]:
             shape=(updates,),
             index=draw,
             reduction="mean",
+        )
+
+
+def length(grid: Length, loss: Loss) -> Iterator[Case]:
+    """Those that add up many losses, and the pools that these are taken from; none for losses of tables and batches."""
+    if loss.accumulated or loss.has_sizes or (grid.losses and loss.name not in grid.losses):
+        return
+    row = (grid.classes,) if loss.axes else ()
+    for dtype, draw in product(grid.dtypes, range(len(POOLS))):
+        case = Case(loss=loss.name, digest=loss.digest, dtype=dtype, points="length", shape=(POOL, *row), index=draw)
+        yield case
+        for elements, reduction in product(grid.elements, grid.reductions):
+            yield replace(case, shape=(max(elements // prod(row), 1), *row), reduction=reduction)
+
+
+def worst(dtype: Dtype, loss: Loss) -> Iterator[Case]:
+    """The worst inputs that searches have found in *dtype*: few calls, and none where nothing is kept."""
+    for index, batch in enumerate(batches(loss, dtype)):
+        yield Case(
+            loss=loss.name,
+            digest=loss.digest,
+            dtype=dtype,
+            points="worst",
+            shape=batch.shape,
+            index=index,
+            parameters=batch.parameters,
         )
 
 

@@ -129,6 +129,7 @@ def variables(target: Target, threads: int) -> dict[str, str]:
         # Large arrays come from memory already mapped; else page faults, not losses, are what is timed.
         "MALLOC_MMAP_THRESHOLD_": "33554432",
         "MALLOC_TRIM_THRESHOLD_": "268435456",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # else one worker takes most of a GPU from all others
         "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",  # a hand-off to another thread costs more than most losses
         "PYTHONFAULTHANDLER": "1",
         "PYTHONHASHSEED": "0",

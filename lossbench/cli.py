@@ -19,8 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from lossbench import spec
+from lossbench.budget import command as budgets
 from lossbench.errors import LossbenchError
 from lossbench.records import Job
+from lossbench.sweep import command as sweeps
 
 UNMEASURED = ("not installed", "crashed", "timed out", "out of memory")
 
@@ -35,6 +37,8 @@ specs = typer.Typer(
     no_args_is_help=True, help="Validate spec files, re-derive their reference values, start a new one."
 )
 app.add_typer(specs, name="spec")
+app.add_typer(budgets.app, name="budget")
+app.command(help=sweeps.HELP)(sweeps.sweep)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -109,6 +113,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and run none.")] = False,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run's folder where it was cut off.")] = None,
     to: Annotated[Path, typer.Option("--out", help="The folder that gets the run's folder.")] = Path("reports"),
+    budget: budgets.Given = None,
     as_json: Json = False,
 ) -> None:
     """Run accuracy and timing suites and write their report."""
@@ -123,7 +128,8 @@ def run(
         return
     from lossbench import runs  # imports pandas, SciPy and Matplotlib
 
-    store = runs.opened(*(suites or ()), losses=loss, targets=target, dtypes=dtype, out=to, resume=resume)
+    asked = suites or ()
+    store = runs.opened(*asked, losses=loss, targets=target, dtypes=dtype, out=to, resume=resume, budgets=budget or ())
     try:
         with terminal.progress(err) as tell:
             done = runs.completed(store, progress=tell)
@@ -134,11 +140,13 @@ def run(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run's folder.")], as_json: Json = False) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")], budget: budgets.Given = None, as_json: Json = False
+) -> None:
     """Write the pages of a run again, from its store."""
     from lossbench import runs
 
-    _finished(runs.reported(run), as_json)
+    _finished(runs.reported(run, budget or ()), as_json)
 
 
 @app.command()
@@ -271,7 +279,7 @@ def _left(run: Path) -> list[Job]:
 
 
 def _finished(done: Any, as_json: bool) -> None:
-    """Print where the report is; leave with 3 where something could not be measured."""
+    """Print where the report is; leave with 1 where something is worse than its budget, 3 where it was not measured."""
     from lossbench import terminal
 
     page, refusals, silent = done.page, done.refusals(), done.silent()
@@ -281,14 +289,19 @@ def _finished(done: Any, as_json: bool) -> None:
     for reason, count in unmeasured.items():
         jobs = "job" if count == 1 else "jobs"
         err.print(f"[yellow]{count} {jobs} {reason}[/yellow]: the report says which and why", soft_wrap=True)
-    proofs = done.proofs()
+    proofs, beside = done.proofs(), done.budgets()
     if as_json:
         found = {"refusals": refusals, "silent": silent, "divergences": proofs["result"].value_counts().to_dict()}
+        found["budgets"] = budgets.counted(beside)
         _print_json({"run": str(done.path), "report": str(page), **found})
     else:
+        for line in budgets.lines(beside, done.path):
+            out.print(line, soft_wrap=True)
         for line in terminal.proofs(proofs):
             out.print(line, soft_wrap=True)
         out.print(escape(str(page)), soft_wrap=True)
+    if budgets.failing(beside):
+        raise typer.Exit(1)
     if unmeasured or silent:
         raise typer.Exit(3)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lossbench.formula import floats
+from lossbench.formula import Node, floats
+from lossbench.formula.graph import COMPARISONS, topological
 from lossbench.loss import Loss
 from lossbench.text import BATCH, axes_of
+from lossbench.ulp import FORMATS
 
 STEP = 2.0**-40  # Small beside float32's spacing, so that no kink is crossed; large beside float64's.
 DRAWS = 4
@@ -45,6 +47,69 @@ def estimates(loss: Loss, inputs: Mapping[str, np.ndarray]) -> dict[str, Estimat
     axes += [axes_of(loss.inputs[name]) for name in formula.kernel_gradients]
     shapes = [() if loss.pooled else (loss.lengths(given)[BATCH],)]
     shapes += [given[name].shape for name in formula.kernel_gradients]
+    return _moved(loss, given, names, roots, axes, shapes)
+
+
+def curved(
+    loss: Loss, inputs: Mapping[str, np.ndarray], direction: Mapping[str, np.ndarray], dtype: str
+) -> dict[str, Estimate]:
+    """The same of each `hessian.<input>`, the Hessian of each point times the *direction*, which moves as well.
+
+    Where two ulps of *dtype* cross to another branch of the formula, the jump counts.
+    """
+    formula = loss.formula
+    given = {name: array.astype(np.float64) for name, array in inputs.items() if name in formula.names}
+    ways = {f"v.{name}": array.astype(np.float64) for name, array in direction.items()}
+    names = [f"hessian.{name}" for name in formula.kernel_hessians]
+    axes = [axes_of(loss.inputs[name]) for name in formula.kernel_hessians]
+    shapes = [given[name].shape for name in formula.kernel_hessians]
+    every, roots = {**given, **ways}, [*formula.kernel_hessians.values()]
+    smooth = _moved(loss, every, names, roots, axes, shapes)
+    jumps = _jumps(loss, every, roots, axes, shapes, 2.0 ** (2 - FORMATS[dtype].precision))
+    pairs = zip(smooth.items(), jumps, strict=True)
+    return {name: Estimate(one.number, np.fmax(one.moved, jump)) for (name, one), jump in pairs}
+
+
+def _jumps(
+    loss: Loss,
+    given: Mapping[str, np.ndarray],
+    roots: Sequence[Node],
+    axes: Sequence[tuple[str, ...]],
+    shapes: Sequence[tuple[int, ...]],
+    step: float,
+) -> list[np.ndarray]:
+    """How far the numbers that the *roots* are move within *step*, over it, where that takes another branch."""
+    branches = [node for node in topological(*roots) if node.op in COMPARISONS]
+    ends = [*axes, *(node.axes for node in branches)]
+
+    def evaluated(at: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return floats.evaluate([*roots, *branches], at, ends, loss.lengths(given))
+
+    still = evaluated(given)
+    farthest = [np.zeros(shape) for shape in shapes]
+    for signs in _signs(loss, given) if branches else ():
+        for side in (step, -step):
+            moved = evaluated({**given, **{name: given[name] * (1.0 + side * sign) for name, sign in signs.items()}})
+            taken = zip(moved[len(roots) :], still[len(roots) :], strict=True)
+            crossed = np.zeros(shapes[0][0], bool)
+            for there, here in taken:
+                crossed |= (there != here).reshape(max(len(there), len(here)), -1).any(axis=1)
+            for most, there, here in zip(farthest, moved, still, strict=False):
+                with np.errstate(invalid="ignore", over="ignore"):
+                    distance = np.broadcast_to(np.abs(there - here) / step, most.shape)
+                most[crossed] = np.fmax(most[crossed], np.nan_to_num(distance[crossed], posinf=0.0))
+    return farthest
+
+
+def _moved(
+    loss: Loss,
+    given: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    roots: Sequence[Node],
+    axes: Sequence[tuple[str, ...]],
+    shapes: Sequence[tuple[int, ...]],
+) -> dict[str, Estimate]:
+    """The numbers that the *roots* are, under these *names*, and how far each of them moves."""
 
     def numbers(at: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         found = floats.evaluate(roots, at, axes, loss.lengths(given))
@@ -53,7 +118,7 @@ def estimates(loss: Loss, inputs: Mapping[str, np.ndarray]) -> dict[str, Estimat
     still = numbers(given)
     farthest = [np.zeros(shape) for shape in shapes]
     for signs in _signs(loss, given):
-        there = given | {name: given[name] * (1.0 + STEP * sign) for name, sign in signs.items()}
+        there = {**given} | {name: given[name] * (1.0 + STEP * sign) for name, sign in signs.items()}
         for index, array in enumerate(numbers(there)):
             with np.errstate(invalid="ignore", over="ignore"):
                 distance = np.abs(array - still[index]) / STEP
@@ -70,16 +135,18 @@ def still(loss: Loss) -> dict[str, Estimate]:
     return dict.fromkeys(names, Estimate(np.zeros(()), np.zeros(())))
 
 
-def divisor(loss: Loss, inputs: Mapping[str, np.ndarray]) -> float:
-    """About what the mean over the batch *inputs*, with every parameter, divides by."""
+def divisor(loss: Loss, inputs: Mapping[str, np.ndarray], counts: np.ndarray | None = None) -> float:
+    """About what the mean over the batch *inputs*, with every parameter, divides by; each as often as *counts* says."""
     given = {name: array.astype(np.float64) for name, array in inputs.items() if name in loss.formula.names}
     (terms,) = floats.evaluate([loss.formula.divisor], given, [(BATCH,) if loss.batchwise else ()])
-    return float(np.broadcast_to(terms, (loss.lengths(given)[BATCH],)).sum())
+    each = np.broadcast_to(terms, (loss.lengths(given)[BATCH],))
+    return float((each if counts is None else each * counts).sum())
 
 
 def _signs(loss: Loss, given: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
     """Directions in which to move: all those of two elements, some of anything larger."""
     moving = [name for name, one in loss.inputs.items() if one.kind != "label"]
+    moving += [name for name in given if name.startswith("v.")]
     random = np.random.RandomState(0)
     for draw in range(DRAWS):
         if loss.axes:

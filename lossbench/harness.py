@@ -11,6 +11,8 @@ from math import ceil
 from threading import Lock
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from lossbench import __version__
 from lossbench.child import Child, Lost
 from lossbench.messages import Answer, Closed, Open, Ready, Reply, Request, Sample, Samples, Stream, Streamed, Warm
@@ -62,11 +64,13 @@ class _Run:
         self.lock = Lock()
 
     def work(self) -> None:
-        """Accuracy first, many at a time; then timing, one at a time, by workers that did nothing else before."""
+        """Accuracy first, many at a time but for the largest; then timing by workers that did nothing else before."""
         left = [job for job in self.jobs if job.key not in self.done]
         self.tell("starting")
         try:
-            self.compare([job for job in left if not job.timed])
+            self.compare([job for job in left if not job.timed and not job.alone])
+            for large in _by_target([job for job in left if job.alone]):
+                self.serve(large)
             self.time([job for job in left if job.timed])
         finally:
             self.stop()
@@ -169,10 +173,7 @@ class _Run:
 
     def compare(self, jobs: list[Job]) -> None:
         """Accuracy and convention jobs: each target's in one worker, as many workers as cores."""
-        by_target: dict[Target, list[Job]] = {}
-        for job in jobs:
-            by_target.setdefault(job.target, []).append(job)
-        self.together(self.serve, by_target.values())
+        self.together(self.serve, _by_target(jobs))
 
     def serve(self, jobs: list[Job]) -> None:
         crew: Crew = {}
@@ -195,19 +196,21 @@ class _Run:
         losses = self.store.losses()
         sizes = sorted({losses[job.case.loss].elements(job.case.shape) * BYTES[job.case.dtype] for job in jobs})
         rounds = [list(group) for _, group in groupby(jobs, key=lambda job: (job.case, job.measure))]
-        stream: Child | None = self.start(BANDWIDTH)
+        devices = dict.fromkeys(target.device for target in targets)
+        streams: dict[str, Child | None] = {one: self.start(replace(BANDWIDTH, device=one)) for one in devices}
         for number, group in enumerate(rounds):
-            if stream and number % ceil(len(rounds) / BURSTS) == 0:
-                stream = self.burst(stream, sizes)
+            if number % ceil(len(rounds) / BURSTS) == 0:
+                streams = {device: stream and self.burst(stream, sizes, device) for device, stream in streams.items()}
             self.take_turns(group, crew)
 
-    def burst(self, stream: Child, sizes: list[int]) -> Child | None:
+    def burst(self, stream: Child, sizes: list[int], device: str) -> Child | None:
         """Measure the bandwidth once; None where that cannot be done on this machine."""
-        request = Stream(sizes=sizes, threads=self.threads, min_sample=self.suite.sampling.min_sample)
+        at = self.suite.sampling.min_sample
+        request = Stream(sizes=sizes, threads=self.threads, min_sample=at, device=device)
         try:
             reply = stream.ask(request, START)
         except Lost as lost:
-            self.append(Died(target=BANDWIDTH, job=None, detail=lost.detail))
+            self.append(Died(target=replace(BANDWIDTH, device=device), job=None, detail=lost.detail))
             return None
         assert isinstance(reply, Streamed)
         for record in reply.records:
@@ -219,6 +222,7 @@ class _Run:
         sampling = self.suite.sampling
         ready: dict[Job, Ready] = {}
         seconds: dict[Job, list[float]] = {job: [] for job in group}
+        busy: dict[Job, list[float]] = {job: [] for job in group}
         turns: dict[Job, list[int]] = {job: [] for job in group}
         for job in group:
             reply = self.ask(crew, job, Warm(job=job, min_sample=sampling.min_sample))
@@ -231,6 +235,7 @@ class _Run:
                 reply = self.ask(crew, job, Sample(count=count, calls=warm.calls))
                 if isinstance(reply, Samples):
                     seconds[job] += reply.seconds
+                    busy[job] += reply.busy
                     turns[job] += [turn] * count
                 else:
                     del ready[job]
@@ -243,5 +248,14 @@ class _Run:
                     calls=warm.calls,
                     turns=turns[job],
                     traffic=warm.traffic,
+                    busy=busy[job],
                 )
             )
+
+
+def _by_target(jobs: Iterable[Job]) -> list[list[Job]]:
+    """The jobs of each target."""
+    found: dict[Target, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(job.target, []).append(job)
+    return list(found.values())

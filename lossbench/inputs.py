@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import cast, get_args
 
 import numpy as np
 
-from lossbench import spec
+from lossbench import spec, worst
 from lossbench.errors import LossbenchError
 from lossbench.formula import oracle
 from lossbench.loss import Loss
-from lossbench.points import domain_points, drift_points, timing_points
+from lossbench.points import domain_points, drift_points, pool_order, pool_points, timing_points
 from lossbench.records import Case
 from lossbench.text import BATCH, CLASS, Dtype, Number, Numbers, Reduction
 
+BLOCK = 1 << 20  # entries that are written out at a time
+DIRECTION = (-1.0, -0.75, -0.5, 0.5, 0.75, 1.0)  # the entries of a direction
 UNSAID = 3  # How long an axis is in an empty batch, whose rows do not say it themselves.
 
 
@@ -29,7 +33,10 @@ class Problem:
         parameters: Rounded too; an array (classes,) for a row parameter, an int for a label parameter.
         sample_weight: Shape (n,), or None for ones.
         call: A divergence's own call, in place of the spec's.
+        direction: Of a Hessian-vector product, by each differentiated input, in its shape; empty where none is wanted.
         timed: Whether its first call is timed, so that nothing compiled for another problem may serve it.
+        order: Which entry of `arrays` each entry of the batch is, shape (n,), where few points make a long batch, of
+            which only the value is asked; None where `arrays` are the batch.
     """
 
     loss: Loss
@@ -39,15 +46,42 @@ class Problem:
     parameters: dict[str, float | int | np.ndarray]
     sample_weight: np.ndarray | None = None
     call: str | None = None
+    direction: Mapping[str, np.ndarray] = field(default_factory=dict)
     timed: bool = False
+    order: np.ndarray | None = None
 
     @property
     def entries(self) -> int:
         """How many elements or rows the batch has."""
-        return self.loss.lengths(self.arrays)[BATCH]
+        return self.loss.lengths(self.arrays)[BATCH] if self.order is None else len(self.order)
+
+    @cached_property
+    def batch(self) -> dict[str, np.ndarray]:
+        """Each input, written out where `order` says so."""
+        if self.order is None:
+            return self.arrays
+        found = {name: np.empty((len(self.order), *one.shape[1:]), one.dtype) for name, one in self.arrays.items()}
+        for start in range(0, len(self.order), BLOCK):  # NumPy makes indices eight times as large as these are
+            block = slice(start, start + BLOCK)
+            for name, array in self.arrays.items():
+                found[name][block] = array[self.order[block]]
+        return found
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How often each entry of `arrays` is in the batch."""
+        found = np.zeros(self.loss.lengths(self.arrays)[BATCH], np.int64)
+        order = np.arange(len(found)) if self.order is None else self.order
+        for start in range(0, len(order), BLOCK):
+            found += np.bincount(order[start : start + BLOCK], minlength=len(found))
+        return found
 
     def certified(self, *, gradient: bool = True) -> oracle.Certified:
         """What the mathematics says of it, proved."""
+        if self.order is not None and self.reduction != "none":
+            formula, counts = self.loss.formula, self.counts
+            return oracle.repeated(formula, self.arrays, self.parameters, counts, reduction=self.reduction)
+        gradient = gradient and self.order is None
         return oracle.certify(
             self.loss.formula,
             self.arrays,
@@ -73,21 +107,21 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def draw(loss: Loss, case: Case) -> Problem:
-    """The inputs of *case*; the same bits in every process.
-
-    A list that a row parameter has is repeated until every class has a value.
-    """
+    """The inputs of *case*; the same bits in every process."""
     if case.points == "edge":
         return of_point(loss, loss.edges[case.index].at, case.dtype, case.reduction)
     if case.points == "divergence":
         one = loss.divergences[case.index]
         return of_point(loss, one.when, case.dtype, case.reduction, one.call)
-    parameters = {name: _float(case.parameters.get(name, one.default)) for name, one in loss.parameters.items()}
-    sizes = dict(zip(loss.dimensions, case.shape, strict=True))
-    for name, value in parameters.items():
-        if loss.parameters[name].kind == "row":
-            parameters[name] = np.resize(value, sizes[CLASS])
-    points = {"timing": timing_points, "drift": drift_points, "domain": domain_points}[case.points]
+    parameters = parameters_of(loss, case.parameters, dict(zip(loss.dimensions, case.shape, strict=True)))
+    drawn_by = {
+        "timing": timing_points,
+        "drift": drift_points,
+        "domain": domain_points,
+        "length": pool_points,
+        "worst": worst.points,
+    }
+    points = drawn_by[case.points]
     given, weight = points(loss, case, parameters)
     drawn = problem(
         loss,
@@ -96,7 +130,26 @@ def draw(loss: Loss, case: Case) -> Problem:
         reduction=case.reduction,
         sample_weight=weight if case.weighted else None,
     )
-    return replace(drawn, timed=case.points == "timing")
+    order = pool_order(loss, case) if case.points == "length" else None
+    return replace(drawn, timed=case.points == "timing", order=order)
+
+
+def parameters_of(
+    loss: Loss, said: Mapping[str, Number | list[Number]], sizes: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Every parameter, those that are not *said* by default; a list is repeated until every class has a value."""
+    found = {name: _float(said.get(name, one.default)) for name, one in loss.parameters.items()}
+    rows = {name: np.resize(found[name], sizes[CLASS]) for name, one in loss.parameters.items() if one.kind == "row"}
+    return {**found, **rows}
+
+
+def directed(problem: Problem, case: Case) -> Problem:
+    """The problem that *case* says, with a direction of numbers so short that every dtype has them."""
+    names = [name for name, one in problem.loss.inputs.items() if one.grad]
+    # Seeded apart from the points: those of the case stay as they are.
+    random = np.random.RandomState([zlib.crc32(f"direction of {problem.loss.name}".encode()), case.index, *case.shape])
+    drawn = {name: random.choice(DIRECTION, problem.arrays[name].shape) for name in names}
+    return replace(problem, direction={name: rounded(array, problem.dtype) for name, array in drawn.items()})
 
 
 def of_point(loss: Loss, at: Mapping[str, Numbers], dtype: str, reduction: str, call: str | None = None) -> Problem:

@@ -32,7 +32,7 @@ def _judged(answers: Answers, job: Job) -> Measured:
     if job.case.points == "divergence":
         one = loss.divergences[job.case.index]
         return measured if one.kind == "defect" else replace(measured, verdict=verdicts.excused(measured.verdict))
-    certified = answers.certified(job.case)
+    certified = answers.certified(job.case, job.measure)
     if loss.accumulated:  # what is declared is said of whole streams, not of elements
         return measured
     if isinstance(certified, Certified) and measured.verdict in ("inaccurate", "wrong"):

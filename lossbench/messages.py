@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from lossbench.records import Bandwidth, Case, Environment, Job, Observed, Output, Reason, Refusal, Struct, Target
+from lossbench.text import Dtype, Number, Reduction
 
 
 class Open(Struct, frozen=True, kw_only=True, tag="open"):
@@ -53,17 +56,19 @@ class Sample(Struct, frozen=True, kw_only=True, tag="sample"):
 
 
 class Samples(Struct, frozen=True, kw_only=True, tag="samples"):
-    """What each took."""
+    """What each took; beside each of them, where the device has a clock of its own, one call by that clock."""
 
     seconds: list[float]
+    busy: list[float] = []
 
 
 class Stream(Struct, frozen=True, kw_only=True, tag="stream"):
-    """Measure the bandwidth for arrays of each of the *sizes*, in bytes; answered by `Streamed`."""
+    """Measure a device's bandwidth for arrays of each of the *sizes*, in bytes; answered by `Streamed`."""
 
     sizes: list[int]
     threads: int
     min_sample: float
+    device: str = "cpu"
 
 
 class Streamed(Struct, frozen=True, kw_only=True, tag="streamed"):
@@ -116,8 +121,73 @@ class Tried(Struct, frozen=True, kw_only=True, tag="tried"):
     failed: str = ""
 
 
-Request = Open | Answer | Warm | Sample | Stream | Survey | Try
-Reply = Environment | Closed | Output | Observed | Refusal | Ready | Samples | Streamed | Surveyed | Tried
+class Packed(Struct, frozen=True, kw_only=True):
+    """An array with every bit of it: `bits` in C order."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    bits: bytes
+
+
+class Evaluate(Struct, frozen=True, kw_only=True, tag="evaluate"):
+    """Run the spec file *path*'s call on the open target; answered by `Evaluated` or `Refused`.
+
+    What is asked for again with other numbers, in arrays of the same shapes, is not compiled again.
+
+    Attributes:
+        arrays: Every input, and `sample_weight` where there is one; numbers that *dtype* does not have are rounded.
+        parameters: Exact numbers, before they are rounded to the dtype; those left out take their defaults.
+        gradient: Whether the gradients are sent back too.
+    """
+
+    path: str
+    dtype: Dtype
+    arrays: dict[str, Packed]
+    parameters: dict[str, Number | list[Number]] = {}
+    reduction: Reduction = "none"
+    gradient: bool = True
+
+
+class Evaluated(Struct, frozen=True, kw_only=True, tag="evaluated"):
+    """`value` and `gradient.<input>`: float64 for dtype float64 and float32, which holds 16-bit numbers, otherwise."""
+
+    arrays: dict[str, Packed]
+
+
+class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
+    """Why nothing was evaluated, in the framework's own words."""
+
+    reason: Reason
+    detail: str
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> dict[str, Packed]:
+    """The arrays, ready to be sent."""
+    return {
+        name: Packed(dtype=str(array.dtype), shape=array.shape, bits=array.tobytes()) for name, array in arrays.items()
+    }
+
+
+def unpacked(arrays: Mapping[str, Packed]) -> dict[str, np.ndarray]:
+    """What was sent, bit for bit."""
+    return {name: np.frombuffer(one.bits, one.dtype).reshape(one.shape) for name, one in arrays.items()}
+
+
+Request = Open | Answer | Warm | Sample | Stream | Survey | Try | Evaluate
+Reply = (
+    Environment
+    | Closed
+    | Output
+    | Observed
+    | Refusal
+    | Ready
+    | Samples
+    | Streamed
+    | Surveyed
+    | Tried
+    | Evaluated
+    | Refused
+)
 
 _encoder = msgspec.json.Encoder()
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

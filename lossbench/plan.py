@@ -18,7 +18,7 @@ from lossbench import cases, spec
 from lossbench.errors import LossbenchError
 from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Case, Job, Target
-from lossbench.suite import Accuracy, Drift, Suite, Timing, load, merged
+from lossbench.suite import Accuracy, Drift, Length, Suite, Timing, load, merged
 from lossbench.suite import names as suites
 from lossbench.text import Dtype
 
@@ -33,18 +33,21 @@ Some = Sequence[str | Path]
 
 
 def asked(suites: Some, losses: Some | None = None) -> tuple[Suite, list[Loss]]:
-    """What *suites* measure together, `smoke` where there are none, and the *losses*, all where there are none.
+    """What *suites* measure together, `smoke` where there are none, and the *losses*, where there are none the suites'
+    own, or all.
 
     Raises:
         LossbenchError: A suite or loss is unknown or broken, or two losses have one name.
     """
-    found = [spec.load(name) for name in losses] if losses else spec.load_all()
+    asked_for = merged([suite(name) for name in suites or ("smoke",)])
+    chosen = losses or asked_for.losses
+    found = [spec.load(name) for name in chosen] if chosen else spec.load_all()
     unique = list({loss.path.resolve(): loss for loss in found}.values())
     counts = Counter(loss.name for loss in unique)
     twice = [str(loss.path) for loss in unique if counts[loss.name] > 1]
     if twice:
         raise LossbenchError(f"losses of one name: {', '.join(twice)}; run them apart, or rename a file")
-    return merged([suite(name) for name in suites or ("smoke",)]), unique
+    return asked_for, unique
 
 
 def suite(name: str | Path) -> Suite:
@@ -54,7 +57,8 @@ def suite(name: str | Path) -> Suite:
         LossbenchError: No such suite, or something in its file is wrong.
     """
     found = load(name)
-    grids: list[Accuracy | Drift | Timing] = [*found.accuracy, *found.drift, *found.timing]
+    grids: list[Accuracy | Drift | Length | Timing] = [*found.accuracy, *found.drift, *found.length]
+    grids += [*found.hessian, *found.timing]
     named = [*found.targets, *found.further, *found.conventions, *found.keras]
     named += [text for grid in grids for text in grid.targets]
     for text in dict.fromkeys(named):
@@ -140,6 +144,9 @@ def jobs(
         for case, asked in _accuracy(suite, loss, chosen):
             by = (REFERENCE, *asked)
             found |= dict.fromkeys(Job(case=case, target=one, measure="accuracy") for one in by)
+        for curved in suite.hessian:
+            pairs = product(cases.hessian(curved, loss), (REFERENCE, *chosen(curved.targets)))
+            found |= dict.fromkeys(Job(case=case, target=one, measure="hessian") for case, one in pairs)
         found |= dict.fromkeys(_conventions(suite, loss, chosen))
     for loss in losses:
         for grid in suite.timing:
@@ -163,6 +170,12 @@ def _accuracy(suite: Suite, loss: Loss, chosen: Chosen) -> Iterator[tuple[Case, 
     for many in suite.drift:
         for case in cases.drift(many, loss):
             yield case, chosen(many.targets)
+    for long in suite.length:
+        for case in cases.length(long, loss):
+            yield case, chosen(long.targets)
+    for dtype in suite.worst:
+        for case in cases.worst(dtype, loss):
+            yield case, asked
     for dtype, (index, edge) in product(suite.edges, enumerate(loss.edges)):
         case = Case(loss=loss.name, digest=loss.digest, dtype=dtype, points="edge", index=index)
         yield replace(case, reduction=edge.reduction), asked

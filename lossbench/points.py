@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 
 import numpy as np
+from msgspec.structs import replace
 
 from lossbench.loss import Loss
 from lossbench.records import Case
@@ -38,6 +39,9 @@ DRIFTS = (
     "equal",  # the same element of weight 1 in each, whose additions are rounded alike
     "uneven",  # none, one or several, and weights, some of which are 0
 )
+# What sums of any length are made of: so many points, of one of these styles.
+POOL = 128
+POOLS = ("ordinary", "wide")
 
 Drawn = tuple[dict[str, np.ndarray], np.ndarray]
 
@@ -79,6 +83,23 @@ def drift_points(loss: Loss, case: Case, parameters: Mapping[str, np.ndarray]) -
         else:
             found[name] = np.full(count, 0.1) if alike else 0.05 + 0.1 * random.random_sample(count)
     return found, np.ones(count)
+
+
+def pool_points(loss: Loss, case: Case, parameters: Mapping[str, np.ndarray]) -> Drawn:
+    """Each input, and weights, of the points that the batch is made of: the same for every length and dtype but for
+    magnitudes that the dtype has not, and without labels to be ignored."""
+    pool = replace(case, shape=(POOL, *case.shape[1:]))
+    draw = _Draw(loss, pool, parameters)
+    draw.style = np.full(POOL, STYLES.index(POOLS[case.index]))
+    draw.ignored = False
+    return {name: draw.input(name, one) for name, one in loss.inputs.items()}, draw.weight()
+
+
+def pool_order(loss: Loss, case: Case) -> np.ndarray:
+    """Which point of the pool each loss of the batch is: at random, or each once where nothing is added up."""
+    if case.reduction == "none":
+        return np.arange(POOL, dtype=np.uint8)
+    return _random(loss, case).randint(0, POOL, case.shape[0], dtype=np.uint8)
 
 
 def _uneven(count: int) -> np.ndarray:
@@ -136,6 +157,7 @@ class _Draw:
         numbers = {abs(float(parameters[name])) for name, kind in kinds.items() if kind == "real"}
         self.kinks = np.array(sorted({1.0, *(one for one in numbers if 0 < one <= LARGE)}))
         self.marks = _marks(loss, parameters)
+        self.ignored = True
         self.anchors: dict[tuple[str, ...], np.ndarray] = {}  # the first input of each sort, to which others are near
 
     def input(self, name: str, one: Input) -> np.ndarray:
@@ -144,7 +166,7 @@ class _Draw:
         shape = tuple(self.sizes[axis] for axis in along)
         if one.kind == "label":
             labels = _labels(self.random, one, self.sizes, self.marks, shape)
-            if self.marks and one.domain == "class":
+            if self.marks and self.ignored and one.domain == "class":
                 labels[self.random.randint(0, IGNORED, shape) == 0] = self.marks[0]
             return labels
         if one.domain in ("simplex", "log_simplex"):

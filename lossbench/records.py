@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from math import prod
 from typing import Literal
 
 import msgspec
 
 from lossbench.text import Dtype, Number, Reduction
 
-Points = Literal["domain", "drift", "edge", "divergence", "timing", "callable"]
-Measure = Literal["accuracy", "forward", "gradient", "convention"]
+Points = Literal["domain", "drift", "length", "worst", "edge", "divergence", "timing", "callable"]
+Measure = Literal["accuracy", "hessian", "forward", "gradient", "convention"]
 Reason = Literal["unsupported", "not installed", "failed", "crashed", "timed out", "out of memory"]
+
+LARGE = 20_000_000  # numbers of an input, beyond which jobs run one at a time
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -43,11 +46,12 @@ class Case(Struct, frozen=True, kw_only=True):
     Attributes:
         digest: The loss's; an edited formula or call makes another case.
         points: Where the inputs come from: drawn over the domain, an edge or divergence of the spec, or drawn
-            quickly for timing, or for as many updates of a state; or a callable of the spec, of which conventions are
-            asked at points of their own.
+            quickly for timing, for as many updates of a state, or from a pool of a few points for a sum of any length;
+            the worst that searches have found; or a callable of the spec, of which conventions are asked at points of
+            their own.
         shape: Of the drawn inputs, along `Loss.dimensions`: `(n,)`, or `(n, classes)` where the loss takes rows; `()`
             for edges and divergences.
-        index: Which edge, divergence or callable of the spec, or which draw, from 0.
+        index: Which edge, divergence or callable of the spec, which draw, or which batch of worst inputs, from 0.
         parameters: Exact numbers, before they are rounded to the dtype; those left out take their defaults.
         weighted: Whether sample weights are drawn.
     """
@@ -68,7 +72,11 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A case for a target. `accuracy` wants value and gradient as arrays, `convention` texts, the others seconds."""
+    """A case for a target.
+
+    `accuracy` wants value and gradient as arrays, `hessian` Hessian-vector products, `convention` texts, the others
+    seconds.
+    """
 
     case: Case
     target: Target
@@ -78,6 +86,11 @@ class Job(Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """Equal for equal jobs, in every process."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:24]
+
+    @property
+    def alone(self) -> bool:
+        """Whether its batch is so large that no other worker may need memory at the same time."""
+        return self.case.points == "length" and prod(self.case.shape) > LARGE
 
     @property
     def timed(self) -> bool:
@@ -113,11 +126,12 @@ class Environment(Struct, frozen=True, kw_only=True, tag="environment"):
 
 
 class Output(Struct, frozen=True, kw_only=True, tag="output"):
-    """What came out, as names of arrays in the store: `value` and `gradient.<input>`.
+    """What came out, as names of arrays in the store: `value` and `gradient.<input>`, or `hessian.<input>`.
 
-    The reference's job has more: what went in, as `input.<name>`, `parameter.<name>` and `sample_weight`; and, for
-    `value` and each gradient, `.low` (the remainder beyond the nearest double), `.radius`, and for gradients `.lower`
-    and `.upper`, the ends of the subdifferential (equal where smooth).
+    The reference's job has more: what went in, as `input.<name>`, `parameter.<name>`, `sample_weight` and
+    `direction.<input>`; and, for each number above, `.low` (the remainder beyond the nearest double), `.radius`, and
+    for derivatives `.lower` and `.upper`, the ends of the subdifferential (equal where smooth). Of a batch that a few
+    points make they are those of the points, and `counts` says how often each of them is there.
 
     Attributes:
         arrays: For `store.array`: a digest, or the numbers themselves where they are few.
@@ -143,12 +157,14 @@ class Observed(Struct, frozen=True, kw_only=True, tag="observed"):
 
 
 class Timing(Struct, frozen=True, kw_only=True, tag="timing"):
-    """Raw samples: each of `seconds` is the duration of `calls` calls.
+    """Raw samples: each of `seconds` is the duration of `calls` calls, one after the other and each awaited.
 
     Attributes:
         first_call: Seconds of the first call, with tracing and compilation.
         turns: The turn in which each sample was taken, from 0.
         traffic: Bytes that one call has to read and write at least, the same for every target.
+        busy: Seconds of one call between two events on the device, its caches emptied before, one for each sample;
+            empty where the framework has no such events.
     """
 
     job: Job
@@ -157,6 +173,7 @@ class Timing(Struct, frozen=True, kw_only=True, tag="timing"):
     calls: int
     turns: list[int]
     traffic: int
+    busy: list[float] = []
 
 
 class Bandwidth(Struct, frozen=True, kw_only=True, tag="bandwidth"):
@@ -166,7 +183,8 @@ class Bandwidth(Struct, frozen=True, kw_only=True, tag="bandwidth"):
         kernel: "read two" or "read two, write one".
         bytes: The traffic of one call.
         seconds: Raw samples, each the duration of `calls` calls.
-        threads: How many threads the kernel used.
+        threads: How many threads the kernel used; on a GPU 1 stands for all.
+        device: Whose memory; of a GPU `seconds` are by its own clock.
     """
 
     kernel: Literal["read two", "read two, write one"]
@@ -174,6 +192,7 @@ class Bandwidth(Struct, frozen=True, kw_only=True, tag="bandwidth"):
     seconds: list[float]
     calls: int
     threads: int
+    device: str = "cpu"
 
 
 class Refusal(Struct, frozen=True, kw_only=True, tag="refusal"):

@@ -10,12 +10,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossbench import accuracy, harness, plan, report, soundness, speed
+from lossbench import accuracy, harness, hessians, plan, soundness, spec
+from lossbench.answers import Answers
+from lossbench.budget import comparison, file, shelf
 from lossbench.errors import LossbenchError, StoreError
 from lossbench.harness import Progress
 from lossbench.plan import Some
 from lossbench.records import Answer, Refusal
+from lossbench.report import pages
+from lossbench.report.findings import Findings
 from lossbench.store import Store
+
+Paths = Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Run:
     """A run that is over, or was cut off."""
 
     store: Store
+    findings: Findings
 
     @property
     def path(self) -> Path:
@@ -35,17 +42,24 @@ class Run:
         return self.path / "index.html"
 
     def accuracy(self) -> pd.DataFrame:
-        """One row for each loss, target and dtype: verdict and worst errors of value and gradient."""
-        return accuracy.cells(accuracy.jobs(self.store))
+        """One row for each loss, target and dtype: verdict and worst errors of value and gradient.
+
+        Where second derivatives were measured, the columns `hessian_*` say the same of them.
+        """
+        return hessians.beside(self.findings.cells, self.findings.hessians)
 
     def speed(self) -> pd.DataFrame:
         """One row for each timing job: median with its interval, ratio to the fastest, part of the bandwidth."""
-        return speed.medians(self.store)
+        return self.findings.medians
 
     def proofs(self) -> pd.DataFrame:
         """One row for each declared divergence that was run again: confirmed, changed, fixed or not run."""
-        found = accuracy.divergences(self.store)
+        found = self.findings.divergences
         return found[found["target"] != ""]
+
+    def budgets(self) -> pd.DataFrame:
+        """One row for the value and one for the gradients of each case: worse than its budget, better, kept."""
+        return self.findings.budgets
 
     def refusals(self) -> dict[str, int]:
         """How many jobs have no answer, by reason."""
@@ -69,6 +83,7 @@ def run(
     dtypes: Sequence[str] | None = None,
     out: str | Path = "reports",
     resume: str | Path | None = None,
+    budgets: Paths = (),
     progress: Progress | None = None,
 ) -> Run:
     """Measure, and write the report.
@@ -80,6 +95,7 @@ def run(
         dtypes: Only these.
         out: The folder that gets the run's folder.
         resume: The folder of a run that was cut off, in place of all those above: its missing jobs are done.
+        budgets: Files, and folders, to be compared with before lossbench's own (see `budget.shelf.carry`).
         progress: Told how many jobs are done, how many there are, and what was done last.
 
     Raises:
@@ -87,7 +103,7 @@ def run(
         SpecError: A spec is broken, or says of its edges or reference values what is not so; nothing is stored then.
         StoreError: The run's folder is in use, foreign, or cannot be made.
     """
-    store = opened(*suites, losses=losses, targets=targets, dtypes=dtypes, out=out, resume=resume)
+    store = opened(*suites, losses=losses, targets=targets, dtypes=dtypes, out=out, resume=resume, budgets=budgets)
     return completed(store, progress=progress)
 
 
@@ -98,17 +114,21 @@ def opened(
     dtypes: Sequence[str] | None = None,
     out: str | Path = "reports",
     resume: str | Path | None = None,
+    budgets: Paths = (),
 ) -> Store:
     """The store of a new run, planned and not yet done, or of the one to resume; arguments and errors as of `run`."""
     if resume is not None:
         if suites or losses or targets or dtypes:
             raise LossbenchError("a resumed run does what was planned; leave out suites, losses, targets and dtypes")
-        return Store.open(resume)
+        return _beside(Store.open(resume), budgets)
     suite, chosen = plan.asked(suites, losses)
     jobs = plan.jobs(suite, chosen, targets, dtypes)
     for loss in chosen:
         soundness.verify(loss)
-    return Store.create(folder(Path(out), suite.name, datetime.now()), jobs, chosen, suite)
+    gathered = shelf.gathered(chosen, [Path(one) for one in budgets])
+    store = Store.create(folder(Path(out), suite.name, datetime.now()), jobs, chosen, suite)
+    shelf.keep(gathered, store.path)
+    return store
 
 
 def completed(store: Store, *, progress: Progress | None = None) -> Run:
@@ -117,17 +137,58 @@ def completed(store: Store, *, progress: Progress | None = None) -> Run:
     return _reported(store)
 
 
-def reported(path: str | Path) -> Run:
-    """The run in that folder, with its report written anew."""
-    return _reported(Store.open(path))
+def reported(path: str | Path, budgets: Paths = ()) -> Run:
+    """The run in that folder, with its report written anew; from now on beside these *budgets*, if there are any."""
+    return _reported(_beside(Store.open(path), budgets))
+
+
+def compared(path: str | Path, budgets: Paths = ()) -> pd.DataFrame:
+    """The run in that folder beside its budgets, or beside these: see `budget.comparison.compare`."""
+    store = Store.open(path)
+    answers = Answers(store)
+    given = shelf.gathered(list(store.losses().values()), [Path(one) for one in budgets])
+    return comparison.compare(answers, accuracy.jobs(answers), shelf.carried(store.path) | given)
+
+
+def budgeted(path: str | Path, out: str | Path | None = None) -> dict[Path, int]:
+    """Write what the run in that folder measured into the budgets of a folder, lossbench's own where none is said.
+
+    Returns:
+        How many cells were measured, by file.
+
+    Raises:
+        LossbenchError: Nothing was measured, or a loss is not lossbench's own and no folder is said.
+    """
+    store = Store.open(path)
+    foreign = sorted(store.losses().keys() - set(spec.names()))
+    if foreign and out is None:
+        raise LossbenchError(
+            f"{foreign[0]} is no loss of lossbench; say with --out where its budget goes: runs read the folder "
+            f"{shelf.FOLDER.name} beside its spec"
+        )
+    answers = Answers(store)
+    found: dict[Path, int] = {}
+    for one, gone in comparison.budgets(answers, accuracy.jobs(answers)):
+        target = (Path(out) if out else shelf.FOLDER) / f"{one.stem}.toml"
+        file.write(file.load(target).merged(one, gone) if target.exists() else one, target)
+        found[target] = len(list(one.each()))
+    if not found:
+        raise LossbenchError(f"{path}: no accuracy was measured; expected a run of a suite such as accuracy or smoke")
+    return found
+
+
+def _beside(store: Store, budgets: Paths) -> Store:
+    shelf.keep(shelf.gathered(list(store.losses().values()), [Path(one) for one in budgets]), store.path)
+    return store
 
 
 def _reported(store: Store) -> Run:
+    findings = Findings.of(store)
     try:
-        report.write(store)
+        pages.write(findings)
     except OSError as error:
         raise StoreError(f"{error.filename}: the report cannot be written ({error.strerror})") from None
-    return Run(store)
+    return Run(store, findings)
 
 
 def folder(out: Path, suite: str, now: datetime) -> Path:

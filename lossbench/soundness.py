@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossbench import callables, declared, inputs, plan, references
+from lossbench import callables, declared, inputs, plan, references, worst
 from lossbench.adapters import allowed, call
 from lossbench.errors import CallError, LossbenchError
 from lossbench.formula import oracle
@@ -16,7 +16,7 @@ def verify(loss: Loss) -> None:
 
     Raises:
         SpecError: A call uses what calls may not use, a mode is unknown, a required edge or a digit of a reference
-            value is not what the formula gives; names file and line.
+            value is not what the formula gives, or the file of worst inputs is broken; names file and line.
     """
     _verify_calls(loss)
     for found in callables.entries([loss]).values():
@@ -24,6 +24,7 @@ def verify(loss: Loss) -> None:
             callables.verify(entry)
     _verify_points(loss)
     references.verify(loss)
+    worst.kept(loss)
 
 
 def _verify_calls(loss: Loss) -> None:

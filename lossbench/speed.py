@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -33,9 +34,12 @@ def medians(store: Store) -> pd.DataFrame:
         samples, calls: How many samples, and how many calls each lasted.
         first_call: Seconds of the first call, with tracing and compilation.
         ratio: To the fastest target of the same case, measure and device.
+        busy, busy_low, busy_high: The same by the device's own clock, its caches emptied before each call; nan where
+            the framework has none, as on the processor.
+        busy_ratio: To the least busy target likewise.
         traffic, bytes_per_second: What one call has to move at least, and how fast it did.
-        bandwidth_fraction: Of the bandwidth that this machine had for about as many bytes in the same run; nan where
-            that was not measured, as on other devices.
+        bandwidth_fraction: Of the bandwidth that this machine, or the device by its own clock, had for about as many
+            bytes in the same run; nan where that was not measured.
         verdict, reason: Of a refusal; empty where seconds were measured.
     """
     answers = {one.job.key: one for one in store.records() if isinstance(one, Timing | Refusal)}
@@ -45,10 +49,13 @@ def medians(store: Store) -> pd.DataFrame:
         if job.timed and not job.target.twin:
             case = _case(job, losses[job.case.loss])
             rows.append({**case, "job": job.key, "case": _same(job), **_timed(answers.get(job.key))})
-    measured = ["median", "low", "high", "samples", "calls", "first_call", "traffic", "bytes_per_second"]
+    measured = ["median", "low", "high", "busy", "busy_low", "busy_high"]
+    measured += ["samples", "calls", "first_call", "traffic", "bytes_per_second"]
     found = pd.DataFrame(rows, columns=["job", *_CASE, *measured, "verdict", "reason", "case"])
-    found["ratio"] = found["median"] / found.groupby(["case", "device"])["median"].transform("min")
-    found["bandwidth_fraction"] = found["bytes_per_second"] / _ceilings(found, bandwidth(store))
+    for seconds, ratio in (("median", "ratio"), ("busy", "busy_ratio")):
+        found[ratio] = found[seconds] / found.groupby(["case", "device"])[seconds].transform("min")
+    moved = found["bytes_per_second"].where(found["device"] == "cpu", found["traffic"] / found["busy"])
+    found["bandwidth_fraction"] = moved / _ceilings(found, bandwidth(store))
     return found.drop(columns="case")
 
 
@@ -82,24 +89,25 @@ def noise(store: Store) -> pd.DataFrame:
 
 
 def bandwidth(store: Store) -> pd.DataFrame:
-    """One row for each kernel, size and number of threads whose bandwidth was measured in the run.
+    """One row for each device, kernel, size and number of threads whose bandwidth was measured in the run.
 
     Columns:
-        kernel, bytes, threads: What was streamed.
+        device, kernel, bytes, threads: What was streamed.
         bytes_per_second, low, high: By the median of all samples, and by the ends of its 95 % interval.
         samples: How many.
     """
-    pooled: dict[tuple[str, int, int], list[float]] = {}
+    pooled: dict[tuple[str, str, int, int], list[float]] = {}
     for one in store.records():
         if isinstance(one, Bandwidth):
-            pooled.setdefault((one.kernel, one.bytes, one.threads), []).extend(
+            pooled.setdefault((one.device, one.kernel, one.bytes, one.threads), []).extend(
                 seconds / one.calls for seconds in one.seconds
             )
     rows = []
-    for (kernel, size, threads), seconds in sorted(pooled.items()):
+    for (device, kernel, size, threads), seconds in sorted(pooled.items()):
         median, low, high = _interval(seconds)
-        rows.append((kernel, size, threads, size / median, size / high, size / low, len(seconds)))
-    return pd.DataFrame(rows, columns=["kernel", "bytes", "threads", "bytes_per_second", "low", "high", "samples"])
+        rows.append((device, kernel, size, threads, size / median, size / high, size / low, len(seconds)))
+    columns = ["device", "kernel", "bytes", "threads", "bytes_per_second", "low", "high", "samples"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _case(job: Job, loss: Loss) -> dict[str, object]:
@@ -125,10 +133,14 @@ def _timed(answer: Timing | Refusal | None) -> dict[str, object]:
         reason = f"{answer.reason}: {answer.detail}" if answer.detail else answer.reason
         return {"verdict": verdicts.of_refusal(answer.reason), "reason": reason}
     median, low, high = _interval(_calls(answer))
+    busy, busy_low, busy_high = _interval(answer.busy) if answer.busy else (np.nan, np.nan, np.nan)
     return {
         "median": median,
         "low": low,
         "high": high,
+        "busy": busy,
+        "busy_low": busy_low,
+        "busy_high": busy_high,
         "samples": len(answer.seconds),
         "calls": answer.calls,
         "first_call": answer.first_call,
@@ -160,12 +172,13 @@ def _ranks(samples: int) -> tuple[int | None, int | None]:
 
 
 def _ceilings(found: pd.DataFrame, measured: pd.DataFrame) -> np.ndarray:
-    """For each timing on the processor, the best bandwidth of its kernel at the size nearest to its traffic."""
+    """For each timing, the best bandwidth of its device and kernel at the size nearest to its traffic."""
     ceilings = np.full(len(found), np.nan)
-    on_cpu = (found["device"] == "cpu").to_numpy() & found["traffic"].notna().to_numpy()
-    for measure, kernel in KERNELS.items():
-        best = measured[measured["kernel"] == kernel].groupby("bytes")["bytes_per_second"].max()
-        at = np.flatnonzero(on_cpu & (found["measure"] == measure).to_numpy())
+    timed = found["traffic"].notna().to_numpy()
+    for device, (measure, kernel) in product(measured["device"].unique(), KERNELS.items()):
+        streamed = measured[(measured["device"] == device) & (measured["kernel"] == kernel)]
+        best = streamed.groupby("bytes")["bytes_per_second"].max()
+        at = np.flatnonzero(timed & (found["device"] == device).to_numpy() & (found["measure"] == measure).to_numpy())
         if len(best) and len(at):
             traffic = found["traffic"].to_numpy(float)[at]
             distance = np.abs(np.log(traffic[:, None] / best.index.to_numpy(float)))

@@ -3,27 +3,26 @@
 run.json        the suite, when, and by which lossbench
 jobs.jsonl      every planned job
 records.jsonl   what was answered, one record a line, in the order in which it came
-specs/*.toml    copies: a run explains itself for ever
+specs/*.toml    copies: a run explains itself for ever; specs/worst/*.toml the worst inputs that it knew
 arrays/*.npy    arrays of more than a few numbers, named by digest
 logs/*.log      what each target's worker printed
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import numpy as np
 
-from lossbench import __version__, records, spec
+from lossbench import __version__, records, spec, worst
 from lossbench.arrays import Arrays
 from lossbench.errors import StoreError
+from lossbench.journal import Journal
 from lossbench.loss import Loss
 from lossbench.records import Answer, Job, Record, Struct
 from lossbench.suite import Suite
@@ -56,7 +55,7 @@ class Store:
         self.path = path
         self.suite = head.suite
         self.created = head.created
-        self._file: IO[bytes] | None = None
+        self._journal: Journal[Record] = Journal(path / "records.jsonl", records.encode, records.decode)
 
     @classmethod
     def create(cls, folder: Path | str, jobs: Sequence[Job], losses: Sequence[Loss], suite: Suite) -> Store:
@@ -76,6 +75,9 @@ class Store:
             raise StoreError(f"{path}: no run can be stored there ({error.strerror})") from None
         for loss in losses:
             (path / "specs" / f"{loss.name}.toml").write_text(loss.source, encoding="utf-8")
+            if worst.path_of(loss).exists():
+                (path / "specs" / worst.FOLDER).mkdir(exist_ok=True)
+                shutil.copy(worst.path_of(loss), path / "specs" / worst.FOLDER)
         (path / "jobs.jsonl").write_bytes(b"".join(msgspec.json.encode(job) + b"\n" for job in jobs))
         (path / "records.jsonl").touch()
         head = Head(format=FORMAT, suite=suite, created=datetime.now(UTC), lossbench=__version__)
@@ -120,20 +122,7 @@ class Store:
         Raises:
             StoreError: A line before the last is no record, or the file is not there.
         """
-        path = self.path / "records.jsonl"
-        try:
-            lines = path.read_bytes().split(b"\n")
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read ({error.strerror}); plan the run again") from None
-        found: list[Record] = []
-        for number, line in enumerate(lines, 1):
-            if line:
-                try:
-                    found.append(records.decode(line))
-                except msgspec.DecodeError as error:
-                    if number < len(lines):
-                        raise StoreError(f"{path}:{number}: no record ({error}); delete the line to go on") from None
-        return found
+        return self._journal.records()
 
     def done(self) -> set[str]:
         """The keys of the jobs that have their record."""
@@ -150,35 +139,15 @@ class Store:
         Raises:
             StoreError: Another process, or another `Store`, is appending, or nobody may.
         """
-        if self._file is not None:
-            return
-        path = self.path / "records.jsonl"
-        try:
-            file = path.open("r+b")
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            raise StoreError(f"{self.path} is in use: another run is writing to it; wait until it ends") from None
-        text = file.read()
-        file.truncate(text.rfind(b"\n") + 1)
-        file.seek(0, os.SEEK_END)
-        self._file = file
+        self._journal.lock()
 
     def append(self, record: Record) -> None:
         """Write a record so that it survives this process; locks the store if it is not locked yet."""
-        self.lock()
-        assert self._file is not None
-        self._file.write(records.encode(record) + b"\n")
-        self._file.flush()
+        self._journal.append(record)
 
     def close(self) -> None:
         """Let others append."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._journal.close()
 
     def put(self, array: np.ndarray) -> str:
         """Keep *array*; its name in the store, the same for equal arrays."""

@@ -49,6 +49,22 @@ class Drift(Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...] = ()
 
 
+class Length(Struct, frozen=True, kw_only=True):
+    """Sums and means of many losses: how their errors grow with the length, for losses of elements and of rows.
+
+    Attributes:
+        elements: How many numbers the largest input has; losses of rows have `classes` of them in each.
+        losses: Only these, whatever is asked for; all that are asked for where none are given.
+    """
+
+    dtypes: tuple[Dtype, ...]
+    elements: tuple[Count, ...]
+    targets: tuple[str, ...] = ()
+    classes: Count = 10
+    reductions: tuple[Literal["mean", "sum"], ...] = ("mean", "sum")
+    losses: tuple[str, ...] = ()
+
+
 class Timing(Struct, frozen=True, kw_only=True):
     """Sizes to time: `elements` for losses of elements, `rows` (rows, classes) for those of rows; specs say others."""
 
@@ -83,9 +99,12 @@ class Suite(Struct, frozen=True, kw_only=True):
 
     Attributes:
         targets: As `plan.target` reads them.
+        losses: What is measured where no losses are asked for; all where none are given.
         conventions: Targets that are asked what the callables of their framework do, for the facts of a spec.
         keras: Targets on whose framework Keras is put, to be asked the same.
         further: Targets that are asked about divergences of their own mode and nothing else.
+        hessian: Cases of elements and rows whose Hessian-vector products are compared, unreduced and unweighted.
+        worst: The dtypes in which the worst inputs that searches have found are run.
         edges: The dtypes in which every edge of a spec is run.
         divergences: Whether they are re-proved: each in its own dtype, and in its own mode where that is planned.
         deadline: Seconds after which a job is given up.
@@ -95,11 +114,15 @@ class Suite(Struct, frozen=True, kw_only=True):
     name: str = ""
     summary: str
     targets: Annotated[tuple[str, ...], Meta(min_length=1)]
+    losses: tuple[str, ...] = ()
     further: tuple[str, ...] = ()
     conventions: tuple[str, ...] = ()
     keras: tuple[str, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
     drift: tuple[Drift, ...] = ()
+    length: tuple[Length, ...] = ()
+    hessian: tuple[Accuracy, ...] = ()
+    worst: tuple[Dtype, ...] = ()
     edges: tuple[Dtype, ...] = ()
     divergences: bool = False
     timing: tuple[Timing, ...] = ()
@@ -130,6 +153,8 @@ def load(name: str | Path) -> Suite:
         name=path.stem,
         accuracy=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.accuracy),
         drift=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.drift),
+        length=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.length),
+        hessian=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.hessian),
         timing=tuple(replace(grid, targets=grid.targets or found.targets) for grid in found.timing),
     )
 
@@ -142,11 +167,16 @@ def merged(suites: Sequence[Suite]) -> Suite:
         name="+".join(one.name for one in suites),
         summary="; ".join(one.summary for one in suites),
         targets=_unique(text for one in suites for text in one.targets),
+        losses=_unique(name for one in suites for name in one.losses) if all(one.losses for one in suites) else (),
         further=_unique(text for one in suites for text in one.further),
         conventions=_unique(text for one in suites for text in one.conventions),
         keras=_unique(text for one in suites for text in one.keras),
         accuracy=tuple(grid for one in suites for grid in one.accuracy),
         drift=tuple(grid for one in suites for grid in one.drift),
+        # What one suite measures by default must not narrow the others, nor they widen it.
+        length=tuple(replace(grid, losses=grid.losses or one.losses) for one in suites for grid in one.length),
+        hessian=tuple(grid for one in suites for grid in one.hessian),
+        worst=_unique(dtype for one in suites for dtype in one.worst),
         edges=_unique(dtype for one in suites for dtype in one.edges),
         divergences=any(one.divergences for one in suites),
         timing=tuple(grid for one in suites for grid in one.timing),

@@ -9,6 +9,10 @@ from itertools import repeat
 from math import ceil
 from time import perf_counter
 
+# A GPU is timed behind so many writes of so many bytes: its caches are empty then, and the whole call is queued before
+# it begins, for they take over a millisecond.
+ERASURES, ERASED = 4, 2**30
+
 Call = Callable[[], object]
 Clock = Callable[[], float]
 

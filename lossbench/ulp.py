@@ -23,6 +23,11 @@ class Format:
         return float(np.ldexp(1.0, self.emin))
 
     @property
+    def smallest(self) -> float:
+        """The smallest positive number, which is subnormal."""
+        return float(np.ldexp(1.0, self.emin - self.precision + 1))
+
+    @property
     def largest(self) -> float:
         """The largest finite number."""
         return float(np.ldexp(2.0 - np.ldexp(1.0, 1 - self.precision), self.emax))

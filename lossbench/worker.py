@@ -16,7 +16,7 @@ from time import perf_counter
 
 import numpy as np
 
-from lossbench import __version__, adapters, conventions, inputs, messages, spec, timing
+from lossbench import __version__, adapters, conventions, inputs, memory, messages, spec, timing
 from lossbench.adapters import Adapter, Prepared, namespace
 from lossbench.arrays import Arrays, digest
 from lossbench.errors import Unsupported
@@ -25,8 +25,11 @@ from lossbench.loss import Loss
 from lossbench.messages import (
     Answer,
     Closed,
+    Evaluate,
+    Evaluated,
     Open,
     Ready,
+    Refused,
     Reply,
     Request,
     Sample,
@@ -85,15 +88,18 @@ class Worker:
                 return self._warm(request)
             case Sample():
                 return self._sample(request)
-            case Stream(sizes=sizes, threads=threads, min_sample=min_sample):
+            case Stream(sizes=sizes, threads=threads, min_sample=min_sample, device=device):
                 from lossbench import bandwidth  # imports Numba
 
-                return Streamed(records=[one for size in sizes for one in bandwidth.measure(size, threads, min_sample)])
+                found = [bandwidth.measure(size, threads, min_sample, device) for size in sizes]
+                return Streamed(records=[one for some in found for one in some])
 
             case Survey():
                 return Surveyed(callables=namespace.public(adapters.losses(self._framework)))
             case Try():
                 return self._try(request)
+            case Evaluate():
+                return self._evaluate(request)
 
     def _opened(self) -> tuple[Adapter, Path]:
         assert self._target is not None, "the harness opens a target before it asks"
@@ -127,6 +133,26 @@ class Worker:
             return Tried(failed=_words(error))
         return Tried(arrays={name: arrays.put(array) for name, array in found.items()})
 
+    def _evaluate(self, request: Evaluate) -> Evaluated | Refused:
+        adapter, _ = self._opened()
+        given = messages.unpacked(request.arrays)
+        weight = given.pop("sample_weight", None)
+        try:
+            loss = spec.load(request.path)
+            numbers = {name: inputs._float(value) for name, value in request.parameters.items()}
+            problem = inputs.problem(
+                loss,
+                {**given, **numbers},
+                dtype=request.dtype,
+                reduction=request.reduction,
+                sample_weight=weight,
+            )
+            found = adapter.prepare(problem).arrays()
+        except Exception as error:
+            return Refused(reason=_reason(error), detail=_words(error))
+        kept = found if request.gradient else {"value": found["value"]}
+        return Evaluated(arrays=messages.packed(kept))
+
     def _warm(self, request: Warm) -> Ready | Refusal:
         adapter, folder = self._opened()
         try:
@@ -146,7 +172,9 @@ class Worker:
         assert self._ready is not None, "the harness warms a job before it samples"
         try:
             timing.sample(self._ready.call)  # untimed: others had the caches in between
-            return Samples(seconds=[timing.sample(self._ready.call, request.calls) for _ in range(request.count)])
+            seconds = [timing.sample(self._ready.call, request.calls) for _ in range(request.count)]
+            busy = self._ready.prepared.busy.get(self._ready.job.measure)
+            return Samples(seconds=seconds, busy=[busy() for _ in range(request.count)] if busy else [])
         except Exception as error:
             return Refusal(job=self._ready.job, reason=_reason(error), detail=_words(error))
 
@@ -162,21 +190,36 @@ class _Ready:
 
 
 def perform(adapter: Adapter, loss: Loss, job: Job, arrays: Arrays) -> Output | Refusal:
-    """Value and gradient of an accuracy job, kept in *arrays*, or what the framework said instead."""
+    """The numbers of an accuracy or hessian job, kept in *arrays*, or what the framework said instead."""
     start = perf_counter()
     try:
         problem = inputs.draw(loss, job.case)
-        found = adapter.prepare(problem).arrays()
+        if job.measure == "hessian":
+            problem = inputs.directed(problem, job.case)
+        if job.target != REFERENCE:  # which never writes a long batch out
+            memory.check(problem)
+        found = _found(adapter.prepare(problem), job)
     except Exception as error:
         return Refusal(job=job, reason=_reason(error), detail=_words(error))
     went_in = given(problem)
-    kept = went_in | found if job.target == REFERENCE else found
+    kept = found
+    if job.target == REFERENCE:
+        counts = {"counts": problem.counts} if problem.order is not None else {}
+        kept = counts | {name: array for name, array in went_in.items() if name != "order"} | found
     return Output(
         job=job,
         arrays={name: arrays.put(array) for name, array in kept.items()},
         inputs=digest(went_in),
         seconds=perf_counter() - start,
     )
+
+
+def _found(prepared: Prepared, job: Job) -> dict[str, np.ndarray]:
+    if job.measure != "hessian":
+        return prepared.arrays()
+    if prepared.hessian is None:
+        raise Unsupported(f"the adapter of {job.target.framework} has no second derivatives")
+    return prepared.hessian()
 
 
 def _observed(folder: Path, job: Job) -> Observed | Refusal:
@@ -191,6 +234,8 @@ def given(problem: Problem) -> dict[str, np.ndarray]:
     """All that goes into a call, by the names that records use."""
     found = {f"input.{name}": array for name, array in problem.arrays.items()}
     found |= {f"parameter.{name}": np.asarray(value) for name, value in problem.parameters.items()}
+    found |= {} if problem.order is None else {"order": problem.order}
+    found |= {f"direction.{name}": array for name, array in problem.direction.items()}
     return found if problem.sample_weight is None else found | {"sample_weight": problem.sample_weight}
 
 

@@ -11,7 +11,7 @@ from lossbench.adapters import threads
 from lossbench.child import Child, Lost
 from lossbench.errors import LossbenchError
 from lossbench.messages import Closed, Open, Reply, Request
-from lossbench.records import Environment, Target
+from lossbench.records import Environment, Reason, Target
 
 START = 180.0  # seconds: importing a framework from a cold disk
 ANSWER = 120.0
@@ -19,36 +19,49 @@ ANSWER = 120.0
 Expected = TypeVar("Expected", bound=Reply)
 
 
+class WorkerLost(LossbenchError):
+    """A worker that gave no answer, and is no longer there."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"the worker {reason}: {detail}")
+        self.reason: Reason = reason
+        self.detail = detail
+
+
 class Worker:
     """An open target."""
 
     def __init__(self, child: Child, environment: Environment) -> None:
         self._child = child
+        self.environment = environment
         self.versions: Mapping[str, str] = environment.versions
 
-    def ask(self, request: Request, expected: type[Expected]) -> Expected:
-        """The reply, of the *expected* kind.
+    def ask(self, request: Request, *expected: type[Expected]) -> Expected:
+        """The reply, of one of the *expected* kinds.
 
         Raises:
-            LossbenchError: The worker was lost.
+            WorkerLost: It was lost.
         """
         try:
             reply = self._child.ask(request, ANSWER)
         except Lost as lost:
-            raise LossbenchError(f"the worker {lost.reason}: {lost.detail}") from None
-        assert isinstance(reply, expected), "each request has one kind of reply"
+            raise WorkerLost(lost.reason, lost.detail) from None
+        assert isinstance(reply, expected), "each request has its kinds of reply"
         return reply
 
 
 @contextmanager
-def opened(target: Target, folder: Path) -> Iterator[Worker | str]:
-    """A worker of *target* that keeps its log and arrays in *folder*; or, as text, why there is none."""
+def opened(target: Target, folder: Path, count: int | None = None) -> Iterator[Worker | str]:
+    """A worker of *target* that keeps its log and arrays in *folder*; or, as text, why there is none.
+
+    It uses *count* threads, or as many as every framework may.
+    """
     for name in ("logs", "arrays"):
         (folder / name).mkdir(exist_ok=True)
     child = None
     found: Worker | str
     try:
-        child = Child(target, folder, threads())
+        child = Child(target, folder, count or threads())
         reply = child.ask(Open(target=target, folder=str(folder)), START)
         assert isinstance(reply, Environment | Closed), "a target opens or does not"
         found = Worker(child, reply) if isinstance(reply, Environment) else reply.detail

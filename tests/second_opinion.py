@@ -88,6 +88,36 @@ def derivative(text, at, name, entry=None, side=0):
         return (moved(1) - moved(-1)) / (2 * step)
 
 
+def second(text, at, direction, name, entry=None):
+    """The derivative of the slope along *direction* by a number, or by one entry of a row.
+
+    The step is the same for all numbers, so that it must be small beside each: right to about 40 digits.
+    """
+    with mp.workdps(max(mp.dps, 2 * DIGITS)):
+        step = STEP * mpf(2) ** -40
+
+        def there(along, by):
+            point = dict(at)
+            for one, way in direction.items():
+                point[one] = _each(lambda x, w: x + along * w, at[one], way)
+            if entry is None:
+                point[name] += by
+            else:
+                point[name][entry] += by
+            return evaluate(text, point)
+
+        corners = (a * b * there(a * step, b * step) for a in (1, -1) for b in (1, -1))
+        return mpmath.fsum(corners) / (4 * step**2)
+
+
+def side_of_second(text, at, name, side):
+    """The second derivative by a number on the *side* 1 or -1 of a point."""
+    with mp.workdps(max(mp.dps, 2 * DIGITS)):
+        step = side * STEP * max(abs(at[name]), mpf(2) ** -40)
+        values = [evaluate(text, at | {name: at[name] + times * step}) for times in (0, 1, 2)]
+        return (values[0] - 2 * values[1] + values[2]) / step**2
+
+
 def number(value):
     """A float or a decimal, exactly."""
     fraction = Fraction(value)

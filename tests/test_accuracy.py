@@ -259,7 +259,7 @@ def test_job_gets_errors_of_value_and_gradient_and_its_worst_input(bench):
     )
     assert row["value_max_ulp"] == 1.0
     assert row["gradient_max_ulp"] == pytest.approx(40.0)
-    assert row["value_worst"] == "y_pred=1, y_true=0: got 1.0000001 (0x1.000002p+0), exact 1"
+    assert row["value_worst"] == "y_pred=1, y_true=0: got 1.0000001 (0x1.000002p+0), exact 1, 1 ulp at condition 2"
     assert row["gradient_worst"].startswith("y_pred=0.1 (0x1.99999ap-4), y_true=0: got 0.2000006 (0x1.9999")
 
 

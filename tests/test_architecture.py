@@ -14,16 +14,28 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "optax"}
 # A module may import modules of its own layer and of those below it.
 LAYERS = (
     {"cli"},
-    {"audit", "doctor", "evaluation", "porting", "report", "runs", "terminal"},
-    {"accuracy", "answers", "conventions", "edges", "harness", "judge", "plain"}
+    {"audit", "budget", "doctor", "evaluation", "porting", "report", "runs", "sweep", "terminal"},
+    {
+        "accuracy",
+        "answers",
+        "conventions",
+        "edges",
+        "harness",
+        "hessians",
+        "judge",
+        "kept",
+        "lengths",
+        "lineage",
+        "plain",
+    }
     | {"references", "script", "soundness", "speed", "worker", "workers"},
     {"adapters", "callables", "child"},
-    {"agreement", "declared", "inputs", "plan", "store"},
-    {"bandwidth", "cases", "conditioning", "messages", "points", "suite", "verdicts"},
+    {"agreement", "declared", "inputs", "memory", "plan", "store"},
+    {"bandwidth", "cases", "conditioning", "curvature", "messages", "points", "suite", "verdicts", "worst"},
     {"checks", "records", "spec"},
     {"loss"},
     {"formula", "kernels"},
-    {"arrays", "errors", "lines", "shown", "tail", "text", "timing", "toml", "ulp"},
+    {"arrays", "errors", "journal", "lines", "shown", "tail", "text", "timing", "toml", "ulp"},
 )
 
 

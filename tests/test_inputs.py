@@ -217,6 +217,38 @@ def test_one_element_becomes_a_batch_and_the_other_input_is_repeated():
     assert problem.parameters == {"delta": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("dtype", "text", "expected"),
+    [
+        ("float16", "1e-7", 2.0**-23),  # twice the smallest subnormal number
+        ("float16", "1e-8", 0.0),
+        ("bfloat16", "1e-7", 215 * 2.0**-31),
+        ("float32", "1e-7", float(np.float32(1e-7))),
+        ("float64", "1e-7", 1e-7),
+    ],
+)
+def test_small_parameters_are_rounded_to_the_dtype_first_wherever_they_come_from(dtype, text, expected):
+    huber = spec.load("huber")
+    ways = (
+        drawn("huber", dtype, parameters={"delta": text}),
+        inputs.of_point(huber, {"y_pred": "1", "y_true": "0", "delta": text}, dtype, "none"),
+        inputs.problem(huber, {"y_pred": 1.0, "y_true": 0.0, "delta": float(text)}, dtype=dtype, reduction="none"),
+    )
+
+    assert [problem.parameters["delta"] for problem in ways] == [expected] * 3
+
+
+def test_what_is_certified_has_the_rounded_parameter():
+    huber = spec.load("huber")
+    subnormal, vanished = (
+        inputs.of_point(huber, {"y_pred": "1", "y_true": "0", "delta": delta}, "float16", "none").certified()
+        for delta in ("1e-7", "1e-8")
+    )
+
+    assert subnormal.value.high.tolist() == [2.0**-23 * (1 - 2.0**-24)]
+    assert vanished.value.high.tolist() == [0]
+
+
 def test_one_row_becomes_a_batch():
     at = {"logits": ["1", "-inf", "nan"], "y_true": 2, "class_weight": ["1", "2", "3"]}
     problem = inputs.of_point(spec.load("sparse_softmax_cross_entropy"), at, "float64", "none")

@@ -299,35 +299,71 @@ def test_no_arithmetic_in_generated_text_has_a_bare_number(name):
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, float))
 
 
-def test_the_arithmetic_of_a_float32_kernel_is_float32(tmp_path, monkeypatch):
-    monkeypatch.setenv("LOSSBENCH_CACHE_DIR", str(tmp_path))  # code from the cache cannot be inspected
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """Nothing compiled yet: code from the cache cannot be inspected."""
+    monkeypatch.setenv("LOSSBENCH_CACHE_DIR", str(tmp_path))
     compilation.load.cache_clear()
-    compiled = kernel("sigmoid_cross_entropy")
+    yield
+    compilation.load.cache_clear()
+
+
+def test_the_arithmetic_of_a_float32_kernel_is_float32(fresh):
+    compiled = kernel("sigmoid_cross_entropy", reduction="sum")
     compiled(logits=np.ones(3, np.float32), y_true=np.ones(3, np.float32))
 
-    (text,) = compiled.module.value.inspect_llvm().values()
+    (text,) = compiled.usual().value.inspect_llvm().values()
     wide = re.findall(r"\b(fadd|fsub|fmul|fdiv|fneg)[a-z ]* double ", text)
 
     assert re.search(r"\bfmul[a-z ]* float ", text)
-    assert re.search(r"\bcall[a-z ]* float @llvm.exp", text)
-    assert set(wide) == {"fadd"}  # the sum alone
-    assert not re.search(r"\bcall[a-z ]* double @(?!PyFloat)", text)
+    assert set(wide) == {"fadd", "fsub"}  # the sum alone
+    assert not re.search(r"\bcall[a-z ]* double @(?!PyFloat|llvm.vector.reduce)", text)
 
 
-def test_a_condition_gets_one_if_for_value_and_gradient():
-    loss = spec.load("huber")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["huber", "sigmoid_cross_entropy", "log_cosh", "poisson"])
+def test_losses_of_elements_are_computed_in_vectors(fresh, name, dtype):
+    compiled = kernel(name, dtype=dtype, gradient=True, reduction="mean")
+    ones = np.ones(1000, dtype)
+    compiled(**dict.fromkeys(compiled.inputs, ones))
 
-    text = source(loss.formula, signature_of(loss), "float32")
-    both = next(ast.unparse(one) for one in functions(text) if one.name == "value_and_gradient")
+    module = compiled.usual() if compiled.usual else compiled.module
+    (text,) = module.value_and_gradient.inspect_llvm().values()
+    kind = "float" if dtype == "float32" else "double"
 
-    assert both.count("if ") == 3  # the condition, weighted and write
+    assert re.search(rf"\bf(add|sub|mul)[a-z ]* <\d+ x {kind}>", text)
+    assert not re.search(r"gather|scatter", text)
+    assert not re.search(r"\bcall[^@]*@(exp|log|pow|tanh|sinh)", text)  # of the C library
+
+
+@pytest.mark.parametrize("name", [one.name for one in spec.load_all() if one.formula.axes == ()])
+def test_elements_are_computed_without_branches(name):
+    loss = spec.load(name)
+
+    for function in functions(source(loss.formula, signature_of(loss), "float32")):
+        if function.name.startswith("value") and function.name.endswith(("value", "gradient", "each", "weighted")):
+            (entries,) = [node for node in ast.walk(function) if isinstance(node, ast.For) and node.target.id == "k"]
+            assert not any(isinstance(node, ast.If | ast.IfExp | ast.BoolOp) for node in entries.body)
+
+
+def test_the_usual_parameters_give_what_any_give():
+    p, t = np.random.default_rng(6).normal(size=(2, 300)).astype(np.float32)
+    compiled = kernel("huber", gradient=True)
+
+    value, gradient = compiled(y_pred=p, y_true=t)
+    near, near_gradient = compiled(y_pred=p, y_true=t, delta=np.nextafter(np.float32(1), np.float32(2)))
+
+    np.testing.assert_allclose(value, near, rtol=1e-6)
+    np.testing.assert_allclose(gradient["y_pred"], near_gradient["y_pred"], rtol=1e-6)
+    assert list(compiled(y_pred=p[:1] + 9, y_true=t[:1], delta=2.0)[1]["y_pred"]) == [2]
 
 
 def test_exponentials_of_a_row_are_kept_for_its_gradient():
     parsed = formula("logsumexp(p) - p[j]")
     signature = Signature(inputs={"p": "row", "j": "label"}, parameters={}, differentiated=("p",))
 
-    both = functions(source(parsed, signature, "float32"))[2]
+    texts = functions(source(parsed, signature, "float32"))
+    both = next(one for one in texts if one.name == "value_and_gradient")
 
     assert ast.unparse(both).count("exp_difference(") == 1
     assert "kept[0, j]" in ast.unparse(both)
@@ -550,8 +586,5 @@ def test_names_that_the_text_uses_itself_may_be_inputs():
     )  # fmt: skip
     signature = Signature(inputs=kinds, parameters={}, differentiated=("total",))
     module = compilation.load("names", source(parsed, signature, "float64"))
-    values = np.empty(1)
 
-    module.value(np.zeros(1), np.full(1, 3.0), np.empty(0), False, values, True)
-
-    assert values[0] == 1
+    assert module.value(np.zeros(1), np.full(1, 3.0)) == 1

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,8 +28,8 @@ def test_the_only_mode_is_compiled():
 
 
 def test_other_devices_are_refused():
-    with pytest.raises(Unsupported, match="generated for the CPU only"):
-        load("numba").open(Target(framework="numba", mode="compiled", device="cuda"))
+    with pytest.raises(Unsupported, match="numba finds no tpu device here; expected cpu or cuda"):
+        load("numba").open(Target(framework="numba", mode="compiled", device="tpu"))
 
 
 def test_threads_and_their_layer_are_stated(adapter):
@@ -79,6 +81,15 @@ def test_timed_calls_return_the_results(adapter):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_sixteen_bits_are_refused(adapter, dtype):
+def test_sixteen_bits_are_computed_in_float32_and_rounded_once(adapter, dtype):
+    single = adapter.prepare(problem("log_cosh")).arrays()
+    narrow = adapter.prepare(problem("log_cosh", dtype=dtype)).arrays()
+
+    assert all(np.array_equal(narrow[name], inputs.rounded(single[name], dtype)) for name in single)
+    assert not np.array_equal(narrow["value"], single["value"])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bits_are_not_timed(adapter, dtype):
     with pytest.raises(Unsupported, match=f"numba has no {dtype} arithmetic"):
-        adapter.prepare(problem(dtype=dtype))
+        adapter.prepare(replace(problem(dtype=dtype), timed=True))

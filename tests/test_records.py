@@ -26,6 +26,7 @@ RECORDS = (
     Observed(job=JOB, says={"default output": "N × N"}),
     Timing(job=JOB, first_call=0.1, seconds=[1e-9, 0.1 + 0.2], calls=3, turns=[0, 1], traffic=8),
     Bandwidth(kernel="read two", bytes=8, seconds=[1e-6], calls=2, threads=1),
+    Bandwidth(kernel="read two", bytes=8, seconds=[1e-6], calls=1, threads=1, device="cuda"),
     Refusal(job=JOB, reason="failed", detail='ValueError: "\n'),
     Died(target=TARGET, job=None, detail="killed by SIGKILL"),
 )

@@ -96,6 +96,25 @@ def test_bytes_per_second_are_compared_with_the_bandwidth_of_the_nearest_size(st
     assert list(speed.bandwidth(store)["bytes_per_second"]) == [5000.0, 10_000.0, 1e9, 24_000.0]
 
 
+def test_what_a_device_says_itself_is_compared_with_its_own_bandwidth(stored):
+    busy = replace(timing(job(CUDA), [9.0] * 3, traffic=8000), busy=[1.0, 2.0, 3.0])
+    busier = replace(timing(job(replace(CUDA, mode="compiled")), [8.0] * 3, traffic=8000), busy=[4.0] * 3)
+    store = stored(
+        busy,
+        busier,
+        timing(job(replace(CUDA, framework="jax")), [7.0]),
+        Bandwidth(kernel="read two", bytes=8000, seconds=[0.5], calls=1, threads=1, device="cuda"),
+        Bandwidth(kernel="read two", bytes=8000, seconds=[0.25], calls=1, threads=2),
+    )
+
+    found = speed.medians(store)
+
+    np.testing.assert_equal(list(found["busy"]), [2.0, 4.0, np.nan])
+    np.testing.assert_equal(list(found["busy_ratio"]), [1.0, 2.0, np.nan])
+    np.testing.assert_equal(list(found["bandwidth_fraction"]), [0.25, 0.125, np.nan])
+    assert list(speed.bandwidth(store)["device"]) == ["cpu", "cuda"]
+
+
 def test_bandwidth_of_one_kernel_and_size_pools_its_samples(stored):
     found = speed.bandwidth(
         stored(

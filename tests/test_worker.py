@@ -1,5 +1,6 @@
 """What a worker makes of a job, in this process: outputs, refusals in the framework's own words, bytes moved."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,19 @@ def test_a_timed_job_is_warmed_and_then_sampled_as_often_as_asked(folder):
     assert ready.calls >= 1
     assert isinstance(samples, Samples)
     assert len(samples.seconds) == 3
+
+
+def test_a_device_with_a_clock_of_its_own_is_asked_beside_each_sample(folder):
+    found = opened(folder, "well")
+    job = Job(case=CASE, target=Target(framework="fake"), measure="forward")
+    ready = found.reply(Warm(job=job, min_sample=1e-4))
+    without = found.reply(Sample(count=3, calls=ready.calls))
+    found._ready.prepared = replace(found._ready.prepared, busy={"forward": lambda: 0.25})
+
+    samples = found.reply(Sample(count=3, calls=ready.calls))
+
+    assert without.busy == []
+    assert samples.busy == [0.25] * 3
 
 
 def test_a_job_that_cannot_be_warmed_is_refused(folder):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
@@ -22,7 +22,7 @@ from lossbench.inputs import Problem
 from lossbench.records import Target
 
 GROUP = "lossbench.adapters"  # the entry points of other packages
-SHARED = ("allowed", "call", "divisor", "elsewhere", "namespace", "state")  # modules here that are no adapters
+SHARED = ("allowed", "call", "cuda", "divisor", "elsewhere", "namespace", "state")  # modules here that are no adapters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,17 @@ class Prepared:
         forward: Computes the value without tracking gradients, and returns when it is there.
         gradient: Computes value and gradient, and returns when both are there.
         arrays: `value` and `gradient.<input>` of one run, float64 for dtype float64 and float32 otherwise.
+        hessian: `hessian.<input>` likewise: of the sum of the value the Hessian by all differentiated inputs, times
+            the problem's direction. None where an adapter has no second derivatives.
+        busy: By measure, `forward` or `gradient`: runs it once more, the device's caches emptied before, and returns
+            the seconds between two events on the device itself. Empty where there are no such events.
     """
 
     forward: Callable[[], object]
     gradient: Callable[[], object]
     arrays: Callable[[], dict[str, np.ndarray]]
+    hessian: Callable[[], dict[str, np.ndarray]] | None = None
+    busy: Mapping[str, Callable[[], float]] = field(default_factory=dict)
 
 
 class Adapter(Protocol):

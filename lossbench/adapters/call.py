@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.loss import Loss
 from lossbench.text import RESERVED
+
+Functions = TypeVar("Functions")
 
 
 def names(loss: Loss, framework: str) -> tuple[str, ...]:
@@ -126,12 +128,34 @@ def identity(problem: Problem, framework: str) -> Hashable:
     divided = divisor.of(problem) if problem.reduction == "mean" else None
     numbers = {name: value for name, value in problem.parameters.items() if not isinstance(value, np.ndarray)}
     reduced = (problem.reduction, problem.dtype, problem.entries, divided)
-    return (loss.name, loss.digest, chosen(problem, framework), *arrays(problem), *numbers.items(), *reduced)
+    shapes = ((name, array.shape) for name, array in arrays(problem).items())
+    return (loss.name, loss.digest, chosen(problem, framework), *shapes, *numbers.items(), *reduced)
+
+
+class Kept(Generic[Functions]):
+    """Functions for problems: what one was compiled for serves others of the same loss that differ in numbers alone."""
+
+    def __init__(self, framework: str, made: Callable[[Problem], Functions]) -> None:
+        self._framework = framework
+        self._made = made
+        self._loss: Loss | None = None
+        self._kept: dict[Hashable, Functions] = {}
+
+    def of(self, problem: Problem) -> Functions:
+        """Those of *problem*, made anew where their first call is timed."""
+        if problem.timed:
+            return self._made(problem)
+        if problem.loss is not self._loss:
+            self._loss, self._kept = problem.loss, {}
+        key = identity(problem, self._framework)
+        if key not in self._kept:
+            self._kept[key] = self._made(problem)
+        return self._kept[key]
 
 
 def arrays(problem: Problem) -> dict[str, np.ndarray]:
     """What a call takes as arrays: inputs, row parameters, and sample weights where there are some."""
-    found = dict(problem.arrays)
+    found = dict(problem.batch)
     found |= {name: value for name, value in problem.parameters.items() if isinstance(value, np.ndarray)}
     if problem.sample_weight is not None:
         found["sample_weight"] = problem.sample_weight

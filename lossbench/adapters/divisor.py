@@ -18,4 +18,4 @@ def of(problem: Problem) -> float | None:
         return None
     given = problem.arrays | {name: np.asarray(value) for name, value in problem.parameters.items()}
     (terms,) = floats.evaluate([divisor], given, [(BATCH,) if loss.batchwise else ()], loss.lengths(problem.arrays))
-    return float(np.broadcast_to(terms, (problem.entries,)).sum())
+    return float((problem.counts * terms).sum())

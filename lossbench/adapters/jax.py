@@ -1,9 +1,9 @@
-"""JAX and optax: calls in `jax`, `jnp` and `optax`, eager or through `jax.jit`."""
+"""JAX and optax: calls in `jax`, `jnp` and `optax`, eager or through `jax.jit`; or Keras on JAX."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lossbench.adapters import Prepared, call, check_mode, namespace, state, threads, variables
+from lossbench.adapters import Prepared, call, check_mode, elsewhere, namespace, state, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
-from lossbench.loss import Loss
 from lossbench.records import Target
 
-MODES = ("eager", "compiled")
+MODES = ("eager", "compiled", "keras")  # keras: what specs call in TensorFlow, where that is Keras alone, eager on JAX
 MODULES = {"jax": jax, "jnp": jnp, "optax": optax}
 
 
@@ -32,7 +31,10 @@ def open(target: Target) -> _Jax:  # noqa: A001  the name that every adapter has
         device = jax.devices(kind)[int(index or 0)]
     except (RuntimeError, IndexError) as error:
         raise Unsupported(f"jax {jax.__version__} finds no {target.device} device here ({error})") from None
-    return _Jax(target.mode, device)
+    if target.mode == "keras":
+        keras = elsewhere.keras("jax")
+        return _Jax(target.mode, device, "tensorflow", {"keras": keras, "ops": keras.ops})
+    return _Jax(target.mode, device, "jax", MODULES)
 
 
 def losses() -> dict[str, Any]:
@@ -47,14 +49,17 @@ def losses() -> dict[str, Any]:
 
 
 class _Jax:
-    def __init__(self, mode: str, device: Any) -> None:
+    def __init__(self, mode: str, device: Any, called: str, modules: Mapping[str, Any]) -> None:
         self.mode = mode
         self.device = device
-        self._loss: Loss | None = None
-        self._compiled: dict[Hashable, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+        self.called = called  # whose calls these are
+        self.modules = modules
+        self._kept = call.Kept(called, self._functions)
 
     def versions(self) -> dict[str, str]:
         found = {"jax": jax.__version__, "jaxlib": version("jaxlib"), "optax": optax.__version__}
+        if "keras" in self.modules:
+            found["keras"] = self.modules["keras"].__version__
         if self.device.platform != "cpu":
             found["platform"] = self.device.client.platform_version
         return found
@@ -76,12 +81,15 @@ class _Jax:
         }
 
     def prepare(self, problem: Problem) -> Prepared:
+        if self.mode == "keras" and (problem.loss.accumulated or "tf." in call.chosen(problem, self.called)):
+            raise Unsupported(f"{problem.loss.name} has no call of Keras that runs on JAX")
         if problem.loss.accumulated:
             return self._folded(problem)
         with _precision(problem.dtype):
             arguments = [self._array(array, problem.dtype) for array in call.arrays(problem).values()]
-        run_value, run_gradient = self._functions(problem)
+        run_value, run_gradient, run_hessian = self._kept.of(problem)
         names = [name for name, one in problem.loss.inputs.items() if one.grad]
+        dtype = np.float64 if problem.dtype == "float64" else np.float32
 
         def forward() -> Any:
             with _precision(problem.dtype):
@@ -92,27 +100,22 @@ class _Jax:
                 return jax.block_until_ready(run_gradient(*arguments))
 
         def arrays() -> dict[str, np.ndarray]:
-            value, found = gradient()
-            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=True)}
-            dtype = np.float64 if problem.dtype == "float64" else np.float32
+            value, found = gradient() if problem.order is None else (forward(), ())
+            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=False)}
             return {name: np.asarray(one).astype(dtype) for name, one in named.items()}
 
-        return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+        def hessian() -> dict[str, np.ndarray]:
+            with _precision(problem.dtype):
+                ways = [self._array(problem.direction[name], problem.dtype) for name in names]
+                found = jax.block_until_ready(run_hessian(*arguments, *ways))
+            return {f"hessian.{name}": np.asarray(one).astype(dtype) for name, one in zip(names, found, strict=True)}
 
-    def _functions(self, problem: Problem) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """The value, and the value with its gradients, of the problem's arrays."""
-        if self.mode != "compiled" or problem.timed:
-            return self._made(problem)
-        # A loss has many small cases that differ in their numbers alone: each would be compiled again.
-        if problem.loss is not self._loss:
-            self._loss, self._compiled = problem.loss, {}
-        key = call.identity(problem, "jax")
-        if key not in self._compiled:
-            self._compiled[key] = self._made(problem)
-        return self._compiled[key]
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian)
 
-    def _made(self, problem: Problem) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        value_of = call.function(problem, "jax", MODULES, total=jnp.sum, mean=jnp.mean)
+    def _functions(self, problem: Problem) -> tuple[Callable[..., Any], ...]:
+        """Of the problem's arrays the value, and the value with its gradients; of them and a direction, the
+        Hessian-vector products."""
+        value_of = call.function(problem, self.called, self.modules, total=jnp.sum, mean=jnp.mean)
         given = list(call.arrays(problem))
         at = [given.index(name) for name, one in problem.loss.inputs.items() if one.grad]
 
@@ -127,9 +130,20 @@ class _Jax:
             value, pull_back = jax.vjp(of_leaves, *(arguments[position] for position in at))
             return value, pull_back(jnp.ones_like(value))
 
-        if self.mode != "compiled":
-            return value_of, value_and_gradient
-        return jax.jit(value_of), jax.jit(value_and_gradient)
+        def hessian(*arguments: Any) -> Any:
+            arguments, ways = arguments[: len(given)], arguments[len(given) :]
+
+            def slopes(*leaves: Any) -> Any:
+                whole = list(arguments)
+                for position, leaf in zip(at, leaves, strict=True):
+                    whole[position] = leaf
+                return value_and_gradient(*whole)[1]
+
+            # Forward mode over reverse mode, as JAX's documentation advises.
+            return jax.jvp(slopes, tuple(arguments[position] for position in at), ways)[1]
+
+        functions = (value_of, value_and_gradient, hessian)
+        return functions if self.mode != "compiled" else tuple(jax.jit(one) for one in functions)
 
     def _folded(self, problem: Problem) -> Prepared:
         dtype = np.float64 if problem.dtype == "float64" else np.float32

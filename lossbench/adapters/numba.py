@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache, partial
+from types import ModuleType
 from typing import Any, get_args
 
 import llvmlite
@@ -11,11 +14,11 @@ import numba
 import numpy as np
 
 from lossbench import spec
-from lossbench.adapters import Prepared, threads, variables
+from lossbench.adapters import Adapter, Prepared, threads, variables
 from lossbench.errors import LossbenchError, Unsupported
 from lossbench.formula.graph import number_of
-from lossbench.formula.kernel import Signature, source
-from lossbench.inputs import Problem
+from lossbench.formula.kernel import Signature, at, has_nests, source
+from lossbench.inputs import Problem, rounded
 from lossbench.kernels.call import Kernel
 from lossbench.kernels.compile import load
 from lossbench.loss import Loss
@@ -23,6 +26,7 @@ from lossbench.records import Target
 from lossbench.text import Number, Reduction
 
 MODES = ("compiled",)
+WIDER = {"float16": "float32", "bfloat16": "float32"}  # Numba has no 16-bit arithmetic on the CPU
 
 # Waiting threads that spin take the cores from whoever computes; read when OpenMP is loaded, at the first large call.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -51,6 +55,7 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
         raise Unsupported(f"numba has no {dtype} arithmetic on the CPU; expected float32 or float64")
     signature = signature_of(loss)
     divisor = number_of(loss.formula.divisor)
+    fixed = {} if has_nests(loss.formula) else _fixed(loss, np.dtype(dtype))
     return Kernel(
         name=loss.name,
         module=load(f"{loss.name}_{dtype}", source(loss.formula, signature, dtype)),
@@ -64,7 +69,24 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
         count=None if divisor is None else float(divisor),
         batchwise=loss.batchwise,
         pooled=loss.pooled,
+        fixed=tuple(fixed),
+        usual=cache(partial(_usual, loss, dtype)) if fixed else None,
     )
+
+
+def _fixed(loss: Loss, dtype: np.dtype[Any]) -> dict[str, Fraction]:
+    """The parameters whose default is one number, and that number as the dtype has it."""
+    defaults = {name: one.default for name, one in loss.parameters.items() if not isinstance(one.default, list)}
+    return {name: Fraction(float(dtype.type(float(spec.exact(one))))) for name, one in defaults.items()}
+
+
+def _usual(loss: Loss, dtype: str) -> ModuleType:
+    """The functions of *loss* at the parameters' defaults."""
+    fixed = _fixed(loss, np.dtype(dtype))
+    signature = signature_of(loss)
+    parameters = {name: kind for name, kind in signature.parameters.items() if name not in fixed}
+    text = source(at(loss.formula, fixed), replace(signature, parameters=parameters), dtype)
+    return load(f"{loss.name}_usual_{dtype}", text)
 
 
 def signature_of(loss: Loss) -> Signature:
@@ -81,12 +103,16 @@ def _number(value: Number | list[Number]) -> float | list[float]:
     return [float(spec.exact(one)) for one in value] if isinstance(value, list) else float(spec.exact(value))
 
 
-def open(target: Target) -> _Numba:  # noqa: A001  the name that every adapter has
+def open(target: Target) -> Adapter:  # noqa: A001  the name that every adapter has
     """Set the threads."""
     if target.mode not in MODES:
         raise Unsupported(f"numba has no mode {target.mode!r}; expected: {', '.join(MODES)}")
+    if target.device.partition(":")[0] == "cuda":
+        from lossbench.adapters import cuda
+
+        return cuda.open(target)
     if target.device != "cpu":
-        raise Unsupported(f"numba kernels are generated for the CPU only; {target.device} has none")
+        raise Unsupported(f"numba finds no {target.device} device here; expected cpu or cuda")
     numba.set_num_threads(min(threads(), numba.config.NUMBA_NUM_THREADS))
     return _Numba()
 
@@ -100,6 +126,7 @@ class _Numba:
             "threads": str(numba.get_num_threads()),
             "threading layer": numba.threading_layer(),
             "outputs": "new arrays for every call",
+            "float16 and bfloat16": "computed in float32, rounded once",
             **variables("NUMBA_", "OMP_", "KMP_", "LOSSBENCH_"),
         }
 
@@ -107,13 +134,18 @@ class _Numba:
         return {}
 
     def prepare(self, problem: Problem) -> Prepared:
-        make = partial(kernel_of, problem.loss, dtype=problem.dtype, reduction=problem.reduction)
+        # Timed, it would be the speed of another dtype.
+        computed = problem.dtype if problem.timed else WIDER.get(problem.dtype, problem.dtype)
+        make = partial(kernel_of, problem.loss, dtype=computed, reduction=problem.reduction)
         value, value_and_gradient = make(gradient=False), make(gradient=True)
-        given: dict[str, Any] = {**problem.arrays, **problem.parameters, "sample_weight": problem.sample_weight}
-        gradient = partial(value_and_gradient, **given)
+        given: dict[str, Any] = {**problem.batch, **problem.parameters, "sample_weight": problem.sample_weight}
+        forward, gradient = partial(value, **given), partial(value_and_gradient, **given)
 
         def arrays() -> dict[str, np.ndarray]:
-            found, gradients = gradient()
-            return {"value": np.asarray(found), **{f"gradient.{name}": one for name, one in gradients.items()}}
+            found, gradients = gradient() if problem.order is None else (forward(), {})
+            named = {"value": np.asarray(found), **{f"gradient.{name}": one for name, one in gradients.items()}}
+            if computed != problem.dtype:
+                named = {name: rounded(one, problem.dtype) for name, one in named.items()}
+            return named
 
-        return Prepared(forward=partial(value, **given), gradient=gradient, arrays=arrays)
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays)

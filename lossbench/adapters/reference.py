@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import flint
 import numpy as np
 
 from lossbench.adapters import Prepared, check_mode
 from lossbench.errors import Unsupported
+from lossbench.formula import hessian
 from lossbench.formula.batch import FIRST
+from lossbench.formula.enclosure import Enclosure
 from lossbench.formula.extended import HIGHEST
 from lossbench.inputs import Problem
 from lossbench.records import Target
@@ -34,17 +38,30 @@ class _Reference:
         return {}
 
     def prepare(self, problem: Problem) -> Prepared:
-        """`arrays` has more than an adapter's: `.low` and `.radius` of everything, `.lower` and `.upper` of
-        gradients."""
+        """`arrays` and `hessian` have more than an adapter's: `.low` and `.radius` of everything, `.lower` and
+        `.upper` of derivatives."""
 
         def arrays() -> dict[str, np.ndarray]:
             found = problem.certified()
             named = {"value": found.value.high, "value.low": found.value.low, "value.radius": found.value.radius}
             for name, one in found.gradient.items():
-                parts = {"": one.high, ".low": one.low, ".radius": one.radius, ".lower": one.lower, ".upper": one.upper}
-                named |= {f"gradient.{name}{part}": array for part, array in parts.items()}
+                named |= dict(_parts(f"gradient.{name}", one))
             return named
 
+        def products() -> dict[str, np.ndarray]:
+            found = hessian.certify(problem.loss.formula, problem.arrays, problem.parameters, problem.direction)
+            return {key: array for name, one in found.items() for key, array in _parts(f"hessian.{name}", one)}
+
         return Prepared(
-            forward=lambda: problem.certified(gradient=False), gradient=lambda: problem.certified(), arrays=arrays
+            forward=lambda: problem.certified(gradient=False),
+            gradient=lambda: problem.certified(),
+            arrays=arrays,
+            hessian=products,
         )
+
+
+def _parts(name: str, one: Enclosure) -> Iterator[tuple[str, np.ndarray]]:
+    """A derivative as records name it."""
+    yield name, one.high
+    for part in ("low", "radius", "lower", "upper"):
+        yield f"{name}.{part}", getattr(one, part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ class _TensorFlow:
     def __init__(self, mode: str, device: str) -> None:
         self.mode = mode
         self.device = device
+        self._kept = call.Kept("tensorflow", self._functions)
 
     def versions(self) -> dict[str, str]:
         found = {"tensorflow": tf.__version__, "keras": keras.__version__}
@@ -98,39 +100,62 @@ class _TensorFlow:
     def prepare(self, problem: Problem) -> Prepared:
         if problem.loss.accumulated:
             return self._folded(problem)
-        value_of = call.function(problem, "tensorflow", MODULES, total=tf.reduce_sum, mean=tf.reduce_mean)
-        given = call.arrays(problem)
         names = [name for name, one in problem.loss.inputs.items() if one.grad]
         with tf.device(self.device):
-            tensors = {name: _tensor(array, problem.dtype) for name, array in given.items()}
+            tensors = [_tensor(array, problem.dtype) for array in call.arrays(problem).values()]
+        run_value, run_gradient, run_hessian = self._kept.of(problem)
+
+        def forward() -> Any:
+            return self._awaited(run_value(*tensors))
+
+        def gradient() -> Any:
+            return self._awaited(run_gradient(*tensors))
+
+        def arrays() -> dict[str, np.ndarray]:
+            value, found = gradient() if problem.order is None else (forward(), ())
+            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=False)}
+            dtype = tf.float64 if problem.dtype == "float64" else tf.float32
+            return {name: tf.cast(tf.convert_to_tensor(one), dtype).numpy() for name, one in named.items()}
+
+        def hessian() -> dict[str, np.ndarray]:
+            with tf.device(self.device):
+                ways = [_tensor(problem.direction[name], problem.dtype) for name in names]
+            found = self._awaited(run_hessian(*tensors, *ways))
+            dtype = tf.float64 if problem.dtype == "float64" else tf.float32
+            pairs = zip(names, found, strict=True)
+            return {f"hessian.{name}": tf.cast(tf.convert_to_tensor(one), dtype).numpy() for name, one in pairs}
+
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian)
+
+    def _functions(self, problem: Problem) -> tuple[Callable[..., Any], ...]:
+        """Of the problem's arrays the value, and the value with its gradients; of them and a direction, the
+        Hessian-vector products."""
+        value_of = call.function(problem, "tensorflow", MODULES, total=tf.reduce_sum, mean=tf.reduce_mean)
+        given = list(call.arrays(problem))
+        at = [given.index(name) for name, one in problem.loss.inputs.items() if one.grad]
 
         def value_alone(*arguments: Any) -> Any:
             with tf.device(self.device):
                 return value_of(*arguments)
 
         def value_and_gradient(*arguments: Any) -> Any:
-            leaves = [one for name, one in zip(tensors, arguments, strict=True) if name in names]
+            leaves = [arguments[position] for position in at]
             with tf.device(self.device), tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(leaves)
                 value = value_of(*arguments)
             # Of the sum of the value: what a tape does with an array.
             return value, tape.gradient(value, leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-        run_value, run_gradient = self._built(value_alone), self._built(value_and_gradient)
+        def hessian(*arguments: Any) -> Any:
+            leaves, ways = [arguments[position] for position in at], arguments[len(given) :]
+            with tf.device(self.device), tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(leaves)
+                _, slopes = value_and_gradient(*arguments[: len(given)])
+                slopes = [tf.convert_to_tensor(slope) for slope in slopes]
+            zero = tf.UnconnectedGradients.ZERO
+            return tape.gradient(slopes, leaves, output_gradients=ways, unconnected_gradients=zero)
 
-        def forward() -> Any:
-            return self._awaited(run_value(*tensors.values()))
-
-        def gradient() -> Any:
-            return self._awaited(run_gradient(*tensors.values()))
-
-        def arrays() -> dict[str, np.ndarray]:
-            value, found = gradient()
-            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=True)}
-            dtype = tf.float64 if problem.dtype == "float64" else tf.float32
-            return {name: tf.cast(tf.convert_to_tensor(one), dtype).numpy() for name, one in named.items()}
-
-        return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+        return tuple(map(self._built, (value_alone, value_and_gradient, hessian)))
 
     def _folded(self, problem: Problem) -> Prepared:
         dtype = tf.float64 if problem.dtype == "float64" else tf.float32

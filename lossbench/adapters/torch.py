@@ -7,6 +7,8 @@ import inspect
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from lossbench.adapters import Prepared, call, check_mode, namespace, state, thr
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
+from lossbench.timing import ERASED, ERASURES
 
 MODES = ("eager", "compiled")
 MODULES = {"torch": torch, "F": F, "nn": torch.nn}
@@ -30,6 +33,9 @@ def open(target: Target) -> _Torch:  # noqa: A001  the name that every adapter h
     if int(index or 0) >= here.get(kind, 0):
         raise Unsupported(f"torch {torch.__version__} finds no {target.device} device here; expected cpu")
     torch.set_num_threads(threads())
+    if target.mode == "compiled":
+        # torch 2.11 counts all functions that lie in no file as one, and beyond eight runs the others eagerly, unsaid.
+        torch._dynamo.config.cache_size_limit = torch._dynamo.config.accumulated_cache_size_limit = 2**30
     if target.mode == "compiled" and "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
         # In an empty cache of its own a first call compiles, in every run, as it does in the other frameworks.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="lossbench-torch-")
@@ -57,6 +63,7 @@ class _Torch:
     def __init__(self, mode: str, device: torch.device) -> None:
         self.mode = mode
         self.device = device
+        self._kept = call.Kept("torch", self._functions)
 
     def versions(self) -> dict[str, str]:
         found = {"torch": str(torch.__version__)}  # a subclass of str
@@ -84,30 +91,52 @@ class _Torch:
     def prepare(self, problem: Problem) -> Prepared:
         if problem.loss.accumulated:
             return self._folded(problem)
-        forward_call, gradient_call = self._function(problem), self._function(problem)
+        forward_call, gradient_call = self._kept.of(problem)
         names = [name for name, one in problem.loss.inputs.items() if one.grad]
         tensors = {name: self._tensor(array, problem.dtype) for name, array in call.arrays(problem).items()}
         leaves = [tensors[name].requires_grad_() for name in names]
         plain = [tensor.detach() for tensor in tensors.values()]
 
-        def forward() -> Any:
+        def value_alone() -> Any:
             with torch.no_grad():
-                value = forward_call(*plain)
-            return self._awaited(value)
+                return forward_call(*plain)
 
-        def gradient() -> Any:
+        def value_and_gradient() -> Any:
             value = gradient_call(*tensors.values())
             # Ones as the outer derivative: the gradient of the sum, without computing the sum.
-            found = torch.autograd.grad(value, leaves, torch.ones_like(value), materialize_grads=True)
-            return self._awaited((value, found))
+            return value, torch.autograd.grad(value, leaves, torch.ones_like(value), materialize_grads=True)
+
+        def forward() -> Any:
+            return self._awaited(value_alone())
+
+        def gradient() -> Any:
+            return self._awaited(value_and_gradient())
 
         def arrays() -> dict[str, np.ndarray]:
-            value, found = gradient()
-            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=True)}
+            value, found = gradient() if problem.order is None else (forward(), ())
+            named = {"value": value} | {f"gradient.{name}": one for name, one in zip(names, found, strict=False)}
             dtype = torch.float64 if problem.dtype == "float64" else torch.float32
             return {name: one.detach().to("cpu", dtype).numpy() for name, one in named.items()}
 
-        return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+        def hessian() -> dict[str, np.ndarray]:
+            value = gradient_call(*tensors.values())
+            kept: dict[str, Any] = {"create_graph": True, "materialize_grads": True}
+            slopes = torch.autograd.grad(value, leaves, torch.ones_like(value), **kept)
+            ways = [self._tensor(problem.direction[name], problem.dtype) for name in names]
+            # As torch.autograd.functional.hvp has it: what leaves no graph behind is a constant.
+            bent = [pair for pair in zip(slopes, ways, strict=True) if pair[0].requires_grad]
+            found = [torch.zeros_like(leaf) for leaf in leaves]
+            if bent:
+                outputs, onto = zip(*bent, strict=True)
+                found = torch.autograd.grad(outputs, leaves, onto, materialize_grads=True)
+            dtype = torch.float64 if problem.dtype == "float64" else torch.float32
+            pairs = zip(names, self._awaited(found), strict=True)
+            return {f"hessian.{name}": one.detach().to("cpu", dtype).numpy(force=True) for name, one in pairs}
+
+        busy = {}
+        if self.device.type == "cuda":
+            busy = {"forward": partial(self._busy, value_alone), "gradient": partial(self._busy, value_and_gradient)}
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian, busy=busy)
 
     def _folded(self, problem: Problem) -> Prepared:
         dtype = torch.float64 if problem.dtype == "float64" else torch.float32
@@ -122,6 +151,10 @@ class _Torch:
             scope=torch.no_grad,
         )
 
+    def _functions(self, problem: Problem) -> tuple[Any, Any]:
+        """The call twice, to be compiled apart: without gradients, and with them."""
+        return self._function(problem), self._function(problem)
+
     def _function(self, problem: Problem) -> Any:
         return self._built(call.function(problem, "torch", MODULES, total=torch.sum, mean=torch.mean))
 
@@ -131,6 +164,18 @@ class _Torch:
     def _tensor(self, array: np.ndarray, dtype: str) -> torch.Tensor:
         kept = torch.int64 if array.dtype == np.int64 else getattr(torch, dtype)
         return torch.tensor(array, dtype=kept, device=self.device)
+
+    def _busy(self, queue: Callable[[], Any]) -> float:
+        """Seconds between two events around what *queue* queues, behind a write that empties the caches."""
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        erased = torch.empty(ERASED, dtype=torch.uint8, device=self.device)
+        for _ in range(ERASURES):
+            erased.zero_()
+        start.record()
+        queue()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1000
 
     def _awaited(self, result: Any) -> Any:
         if self.device.type == "cuda":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from lossbench.formula.derivative import gradient
+from lossbench.formula.derivative import directional, gradient
 from lossbench.formula.graph import Graph, Kind, Node, Variable
 from lossbench.formula.node import CLASS, Axes, topological, union, variable_of
 
@@ -56,6 +56,13 @@ class Formula:
     def batchwise(self) -> bool:
         """Whether its one point is a whole batch."""
         return "batch" in self.axes
+
+    @cached_property
+    def kernel_hessians(self) -> dict[str, Node]:
+        """The derivative of each of `kernel_gradients` along a direction, of variables "v.<input>"."""
+        ways = {name: self.graph.variable(f"v.{name}", self.names[name]) for name in self.differentiated}
+        moved = directional(self.graph, self.kernel_gradients.values(), ways)
+        return {name: moved[slope] for name, slope in self.kernel_gradients.items()}
 
     @cached_property
     def has_tables(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -28,7 +29,10 @@ Balls: TypeAlias = tuple[Any, ...]  # arb, or for a row list[arb]
 
 
 class Batch:
-    """A loss at `size` points; rows have `classes` entries, and `shapes` is that of each gradient of one point."""
+    """A loss at `size` points; rows have `classes` entries, and `shapes` is that of each gradient of one point.
+
+    With *second*, Hessian-vector products take the place of gradients, and `arrays` has the "v.<input>" as well.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,8 @@ class Batch:
         arrays: Mapping[str, np.ndarray],
         parameters: Mapping[str, float | int | np.ndarray],
         sample_weight: np.ndarray | None,
+        *,
+        second: bool = False,
     ) -> None:
         real = {
             name: Fraction(float(value))
@@ -44,11 +50,13 @@ class Batch:
         }
         kinds = formula.names
         self.program = program(formula.definition, kinds, formula.differentiated, real)
+        if second:
+            self.program = self.program.second
         self._divisor = program(formula.divisor, kinds, (), real)
         self.size = len(next(iter(arrays.values())))
         self.classes = max((array.shape[1] for array in arrays.values() if array.ndim == 2), default=0)
         self.shapes = {name: arrays[name].shape[1:] for name in formula.differentiated}
-        self._formula, self._real = formula, real
+        self._formula, self._real, self._second = formula, real, second
         self._tables: dict[tuple[bytes, ...], Table] = {}
         self._given = {name: np.asarray({**arrays, **parameters}[name]) for name in self.program.kinds}
         self._shared = {name: name in parameters for name in self.program.kinds}
@@ -126,7 +134,8 @@ class Batch:
             while len(self._tables) >= _TABLES:
                 del self._tables[next(iter(self._tables))]
             shapes = {name: array.shape for name, array in arrays.items() if name not in labels}
-            self._tables[key] = table(self._formula, labels, shapes, self._real)
+            found = table(self._formula, labels, shapes, self._real)
+            self._tables[key] = replace(found, program=found.program.second) if self._second else found
         return self._tables[key]
 
     def _numbers(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Value]:
@@ -136,9 +145,9 @@ class Batch:
     def weight(self, index: int) -> Number:
         return ONE if self.weights is None else self.weights[index]
 
-    def divisor(self) -> Number:
-        """The sum of what every point adds to the divisor of the mean."""
-        return rational(self._sum(self._divisor, FIRST, weighted=False))
+    def divisor(self, *, weighted: bool = False) -> Number:
+        """The sum of what every point adds to the divisor of the mean, times its weight only where that is said."""
+        return rational(self._sum(self._divisor, FIRST, weighted=weighted))
 
     def total(self) -> Number:
         """The weighted sum of the losses, as exact as its rounding needs."""

@@ -29,10 +29,10 @@ class Constants:
     names: dict[str, str] = field(default_factory=dict)
 
     def name(self, value: Fraction | int | str) -> str:
-        """The name of *value*: an exact number, or inf or -inf."""
+        """The name of *value*: an exact number, or inf, -inf or nan."""
         with np.errstate(over="ignore"):
             number = float(np.dtype(self.dtype).type(value if isinstance(value, str) else _nearest(Fraction(value))))
-        text = f'"{number}"' if np.isinf(number) else repr(number)
+        text = repr(number) if np.isfinite(number) else f'"{number}"'
         return self.names.setdefault(text, f"c{len(self.names)}")
 
     def lines(self, used: str) -> str:
@@ -62,6 +62,18 @@ def expression(node: Node, args: Sequence[str], index: str | None, constants: Co
         case "pow":
             return _power(number_of(node.args[1]), args[0], args[1], constants)
     return f"{_CALLS[op]}({', '.join(args)})"
+
+
+def branchless(node: Node, args: Sequence[str], index: str | None, constants: Constants) -> str:
+    """The same for a loop that is to become one of vectors."""
+    match node.op:
+        case "where" | "select":
+            return f"select({', '.join(args)})"
+        case "and" | "or":
+            return f"{args[0]} {'&' if node.op == 'and' else '|'} {args[1]}"
+        case "onehot":
+            return f"select({index} == {args[0]}, {constants.name(1)}, {constants.name(0)})"
+    return expression(node, args, index, constants)
 
 
 def _power(n: Fraction | None, base: str, exponent: str, constants: Constants) -> str:

@@ -2,7 +2,8 @@
 
 For every loss there are two functions, `value` and `value_and_gradient`, and `..._blocks` of each, which spreads
 blocks over threads; a third, `divisor`, where the mean does not divide by the number of elements. They return sums
-in float64 and write losses per element (`write`) and gradients into the arrays they are given. The text needs
+in float64 and write losses per element (`write`) and gradients into the arrays they are given. Losses of elements have
+a function for each case instead: `..._each` writes losses, `..._weighted` takes weights. The text needs
 `lossbench.kernels` alone.
 """
 
@@ -10,13 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import combinations, islice
 
 from lossbench.formula import Formula, nested
+from lossbench.formula.elements import Elements
 from lossbench.formula.expression import Constants
-from lossbench.formula.graph import Graph, Kind, Node, Variable, number_of, topological
+from lossbench.formula.graph import Graph, Kind, Node, Variable, is_row, number_of, topological
 from lossbench.formula.lower import lowered
 from lossbench.formula.node import CLASS, SEQUENCES, variable_of
+from lossbench.formula.onehot import onehot_of, picked, replaced
 from lossbench.formula.write import Writer
 
 _FUNCTION = """
@@ -25,12 +30,23 @@ def {name}({arguments}):
 {body}
 """
 _BLOCKS = """
-@parallel
-def {name}_blocks({arguments}, length, sums):
-    for block in prange(sums.shape[0]):
+@{decorator}
+def {name}_{suffix}({arguments}, length, sums):
+    for block in {loop}(sums.shape[0]):
         first = block*length
         last = min(first + length, {length})
         sums[block] = {name}({sliced})
+"""
+
+
+_AT_ONCE = """
+@compiled
+def {name}_at_once({arguments}):
+    number = {first}.shape[0]
+    if number == 0 or number > BLOCK{unfit}:
+        raise ValueError
+    divisor = number * count if count else wide(1)
+    return real({name}({given}) / divisor)
 """
 
 
@@ -60,26 +76,48 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
     """
     in_nests = has_nests(formula)
     constants = Constants("float64" if in_nests else dtype)
-    make = _in_nests if in_nests else _in_one_loop
-    functions = [
-        make(formula, signature, constants, "value", formula.kernel, exact=dtype == "float64"),
-        make(formula, signature, constants, "value_and_gradient", formula.kernel, exact=dtype == "float64"),
-    ]
-    if number_of(formula.divisor) is None:
-        functions.append(make(formula, signature, constants, "divisor", formula.divisor, exact=True))
+    functions = []
+    if not in_nests and not signature.has_rows:
+        for case in CASES:
+            functions.append(_of_elements(formula, signature, constants, "value", formula.kernel, case))
+            functions.append(_of_elements(formula, signature, constants, "value_and_gradient", formula.kernel, case))
+        if number_of(formula.divisor) is None:
+            functions.append(_of_elements(formula, signature, constants, "divisor", formula.divisor, Case()))
+    else:
+        make = _in_nests if in_nests else _in_one_loop
+        functions.append(make(formula, signature, constants, "value", formula.kernel, exact=dtype == "float64"))
+        functions.append(
+            make(formula, signature, constants, "value_and_gradient", formula.kernel, exact=dtype == "float64")
+        )
+        if number_of(formula.divisor) is None:
+            functions.append(make(formula, signature, constants, "divisor", formula.divisor, exact=True))
     used = "\n".join(functions)
     return "".join(
         [
             f'"""Written by lossbench from the formula of a loss, for {dtype}; an edit is lost."""\n\n',
-            "from lossbench.kernels.compile import boolean, compiled, integer, parallel, prange\n",
+            "from lossbench.kernels.compile import boolean, compiled, integer, natural, parallel, prange\n",
             f"from lossbench.kernels.compile import empty, {constants.dtype} as real, float64 as wide\n",
             _imports("primitives", PRIMITIVES, used),
             _imports("sums", SUMS, used),
             _imports("sequences", WHOLE, used),
+            _imports("streams", STREAMS, used),
             "\n",
             constants.lines(used),
             used,
         ]
+    )
+
+
+def at(formula: Formula, values: Mapping[str, Fraction]) -> Formula:
+    """The formula with exact numbers in the place of parameters, simplified."""
+    return replace(
+        formula,
+        names={name: kind for name, kind in formula.names.items() if name not in values},
+        kernel=formula.graph.substitute(formula.kernel, values),
+        divisor=formula.graph.substitute(formula.divisor, values),
+        kernel_gradients={
+            name: formula.graph.substitute(slope, values) for name, slope in formula.kernel_gradients.items()
+        },
     )
 
 
@@ -93,12 +131,29 @@ PRIMITIVES = (
     *("maximum", "minimum", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sinh", "cosh", "tanh", "softplus"),
     *("sigmoid", "xlogy", "power", "power_slope", "exp_difference", "nan_of", "weighed"),
 )
-SUMS = ("accumulated", "compensated", "completed", "squares", "root")
+SUMS = ("accumulated", "compensated", "completed", "squares", "root", "larger", "smaller")
 WHOLE = ("threshold", *SEQUENCES)
+STREAMS = ("BLOCK", "LANES", "PIECE", "added", "length_of", "overlap", "put", "room", "select", "summed")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a function of elements is asked for: each loss, or their sum; times weights, or not."""
+
+    each: bool = False
+    weighted: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """Behind the function's name."""
+        return "_each" * self.each + "_weighted" * self.weighted
+
+
+CASES = tuple(Case(each, weighted) for each in (False, True) for weighted in (False, True))
 
 
 def _imports(module: str, names: Iterable[str], text: str) -> str:
-    used = sorted(name for name in names if re.search(rf"\b{name}\(", text))
+    used = sorted(name for name in names if re.search(rf"\b{name}\b", text))
     return f"from lossbench.kernels.{module} import {', '.join(used)}\n" if used else ""
 
 
@@ -108,6 +163,7 @@ class _Names:
 
     signature: Signature
     gradients: bool
+    case: Case | None = None
 
     @property
     def given(self) -> dict[str, str]:
@@ -121,15 +177,42 @@ class _Names:
     @property
     def arguments(self) -> list[str]:
         gradients = ["scale", *self.outputs] if self.gradients else []
-        return [*self.given.values(), "weight", "weighted", *gradients, "values", "write"]
+        if self.case is None:
+            return [*self.given.values(), "weight", "weighted", *gradients, "values", "write"]
+        weight, values = (["weight"] if self.case.weighted else []), (["values"] if self.case.each else [])
+        return [*self.given.values(), *weight, *gradients, *values]
+
+    def at_once(self, name: str) -> str:
+        """A function for one block that looks at its arguments itself, and gives the sum or mean."""
+        first, *others = arrays = [self.given[one] for one in self.signature.inputs]
+        unfit = [f"{one}.shape[0] != number" for one in (*others, *self.outputs)]
+        unfit += [f"overlap({one}, {other})" for one in self.outputs for other in arrays]
+        unfit += [f"overlap({one}, {other})" for one, other in combinations(self.outputs, 2)]
+        scale = ["1 / divisor"] if self.gradients else []
+        return _AT_ONCE.format(
+            name=name,
+            arguments=", ".join([*self.given.values(), "count", *self.outputs]),
+            first=first,
+            unfit="".join(f" or {one}" for one in unfit),
+            given=", ".join([*self.given.values(), *scale, *self.outputs]),
+        )
 
     def by_point(self, first: str, name: str, body: str) -> str:
-        """The function, and another that spreads blocks of points over threads; *first* has as many as there are."""
+        """The function, and two that go through blocks of points, one after the other or spread over threads.
+
+        *first* is an array with as many entries as there are points.
+        """
         every, arguments = f"{first}.shape[0]", ", ".join(self.arguments)
         sliced = {*(self.given[one] for one in self.signature.inputs), "weight", "values", *self.outputs}
-        blocks = ", ".join(f"{one}[first:last]" if one in sliced else one for one in self.arguments)
         text = _FUNCTION.format(name=name, arguments=arguments, body=f"    number = {every}\n{body}")
-        return text + _BLOCKS.format(name=name, arguments=arguments, length=every, sliced=blocks)
+        blocks = {
+            "name": name,
+            "arguments": arguments,
+            "length": every,
+            "sliced": ", ".join(f"{one}[first:last]" if one in sliced else one for one in self.arguments),
+        }
+        text += _BLOCKS.format(suffix="blocks", decorator="parallel", loop="prange", **blocks)
+        return text + _BLOCKS.format(suffix="turns", decorator="compiled", loop="range", **blocks)
 
 
 def _in_nests(
@@ -144,34 +227,77 @@ def _in_nests(
     return names.by_point(names.given[next(iter(inputs))], name, body)
 
 
+def _of_elements(
+    formula: Formula, signature: Signature, constants: Constants, name: str, value: Node, case: Case
+) -> str:
+    names = _Names(signature, name == "value_and_gradient", case)
+    inputs = {one: names.given[one] for one in signature.inputs}
+    parameters = {one: names.given[one] for one in signature.parameters}
+    elements = Elements(constants, inputs, parameters, case.each, case.weighted)
+    gradients = [formula.kernel_gradients[one] for one in signature.differentiated] if names.gradients else []
+    body = elements.body(value, list(zip(names.outputs, gradients, strict=True)))
+    text = names.by_point(next(iter(inputs.values())), f"{name}{case.suffix}", body)
+    return text + (names.at_once(name) if case == Case() and name != "divisor" else "")
+
+
 def _in_one_loop(
     formula: Formula, signature: Signature, constants: Constants, name: str, value: Node, *, exact: bool
 ) -> str:
     names = _Names(signature, name == "value_and_gradient")
     given, outputs = names.given, names.outputs
-    gradients = [formula.kernel_gradients[one] for one in signature.differentiated] if names.gradients else []
+    slopes = [formula.kernel_gradients[one] for one in signature.differentiated] if names.gradients else []
     first = given[next(one for one, kind in signature.inputs.items() if kind == "row" or not signature.has_rows)]
+    value, *slopes = picked(formula.graph, [value, *slopes])
+    usual, special, labels = [], [], []
+    for slope in slopes:
+        hot = onehot_of(slope)
+        apart = hot is not None and hot.args[0].op == "variable"
+        labels.append(hot.args[0] if hot is not None and apart else None)
+        usual.append(replaced(formula.graph, slope, hot, 0) if hot is not None and apart else slope)
+        special.append(replaced(formula.graph, slope, hot, 1) if hot is not None and apart else slope)
 
+    picks = [label for label in labels if label is not None]
+    roots = selecting(lowered([value, *usual, *special, *picks], signature.parameters, by_value=True))
+    loss, found = roots[0], iter(roots[1:])
     graph = Graph()
     factor = graph.variable("gradient factor", "real")
-    roots = lowered([value, *gradients], signature.parameters)
-    stores, scalars = [], []
-    for one, output, slope in zip(signature.differentiated, outputs, roots[1:], strict=False):
-        finished = graph.rebuild(Node("weighed", (), slope.type, slope.axes), factor, slope)
+    finished = [
+        graph.rebuild(Node("weighed", (), one.type, one.axes), factor, one) for one in islice(found, 2 * len(slopes))
+    ]
+    chosen = list(found)
+    stores, patches, scalars = [], [], []
+    for at, (one, output) in enumerate(zip(signature.differentiated, outputs, strict=False)):
         if signature.inputs[one] == "row":
-            stores.append(Node("store", (finished,), "number", (), output))
+            stores.append(Node("store", (finished[at],), "number", (), output))
+            if labels[at] is not None:
+                label = chosen.pop(0)
+                patches.append((output, graph.pick(finished[at + len(slopes)], label)))
         else:
-            scalars.append((output, finished))
+            scalars.append((output, finished[at]))
     body = Writer(constants).body(
         {given[one]: (one, variable_of(signature.inputs[one])) for one in signature.inputs},
         {given[one]: (one, variable_of(signature.parameters[one])) for one in signature.parameters},
-        roots[0],
+        loss,
         factor,
         stores,
+        patches,
         scalars,
         f"{first}.shape[1]" if signature.has_rows else None,
     )
     return names.by_point(first, name, body)
+
+
+def selecting(roots: list[Node]) -> list[Node]:
+    """The graphs with selects for the choices among entries of rows: a loop of vectors has no branches."""
+    graph = Graph()
+    new: dict[Node, Node] = {}
+    for node in topological(*roots):
+        args = [new[arg] for arg in node.args]
+        chosen = node.op == "where" and is_row(node)
+        new[node] = (
+            graph.rebuild(Node("select", (), node.type, node.axes), *args) if chosen else graph.rebuild(node, *args)
+        )
+    return [new[root] for root in roots]
 
 
 def _identifier(name: str) -> str:
@@ -184,8 +310,10 @@ TAKEN = {
     *PRIMITIVES,
     *SUMS,
     *WHOLE,
-    *("boolean", "integer", "real", "wide", "empty", "compiled", "parallel", "prange"),
+    *STREAMS,
+    *("boolean", "integer", "natural", "real", "wide", "empty", "compiled", "parallel", "prange"),
     *("weight", "weighted", "scale", "values", "write"),
     *("number", "classes", "size", "kept", "total", "loss", "factor", "block", "length", "sums", "first", "last"),
+    *("error", "terms", "count", "whole", "again"),
     *("min", "range", "abs", "value", "value_and_gradient", "divisor"),
 }

@@ -8,9 +8,9 @@ another axis),
     softmax(x)          is  exp(x - m)/(1 + rest)
 
 and a number subtracted from the whole row changes neither of the last two. The new graphs use these primitives
-beside those of `graph`: `argmax` (a label), `at` (the mask of a label), `exp_difference` (exp(a - b) without the
-rounding of a - b), `power_slope` (e*a**(e - 1), which is 0 for e = 0) and `nan_of` (its second argument, but nan where
-the first is nan).
+beside those of `graph`: `argmax` (a label), `at` (the mask of a label), `peak` (the largest entry that is not
+nan), `exp_difference` (exp(a - b) without the rounding of a - b), `power_slope` (e*a**(e - 1), which is 0 for e = 0)
+and `nan_of` (its second argument, but nan where the first is nan).
 """
 
 from __future__ import annotations
@@ -24,14 +24,29 @@ from lossbench.formula.graph import COMPARISONS, LOGIC, Graph, Node, number_of, 
 from lossbench.formula.node import Axes, Type, union, without
 
 
-def lowered(roots: Iterable[Node], parameters: Container[str] = ()) -> list[Node]:
-    """The graphs that compute *roots*, all of them in one new graph; *parameters* are never nan."""
+def lowered(roots: Iterable[Node], parameters: Container[str] = (), *, by_value: bool = False) -> list[Node]:
+    """The graphs that compute *roots*, all of them in one new graph.
+
+    Args:
+        parameters: They are never nan.
+        by_value: Whether the largest entry of a row is known by what it is, not by where: no index is kept in a loop.
+    """
     roots = list(roots)
-    lowering = _Lowering(parameters)
+    lowering = _Lowering(parameters, by_value)
     new: dict[Node, Node] = {}
     for node in topological(*roots):
         new[node] = lowering.made(node, *(new[arg] for arg in node.args))
     return [new[root] for root in roots]
+
+
+def certain(condition: Node) -> bool | None:
+    """Whether a comparison of two numbers holds; None of anything else."""
+    if condition.op not in ("lt", "le", "eq", "ne"):
+        return None
+    a, b = map(number_of, condition.args)
+    if a is None or b is None:
+        return None
+    return {"lt": a < b, "le": a <= b, "eq": a == b, "ne": a != b}[condition.op]
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,7 @@ class _Softmax:
 @dataclass
 class _Lowering:
     parameters: Container[str]
+    by_value: bool
     graph: Graph = field(default_factory=Graph)
     softmaxes: dict[Node, _Softmax] = field(default_factory=dict)  # by the node that is their logsumexp
     logs: dict[Node, _Softmax] = field(default_factory=dict)  # by the row that is the logarithm of softmax
@@ -68,6 +84,8 @@ class _Lowering:
                 return self.div(*args)
             case "where":
                 return self.where(*args)
+            case "log1p" if args[0].op == "exp":
+                return self.graph.unary("softplus", args[0].args[0])
             case "exp" if args[0] in self.logs:
                 softmax = self.logs[args[0]]
                 return self.graph.div(softmax.powers, self.graph.add(self.graph.number(1), softmax.rest))
@@ -104,6 +122,9 @@ class _Lowering:
 
     def where(self, condition: Node, yes: Node, no: Node) -> Node:
         """nan where a nan leaves the condition open: neither branch is right then."""
+        holds = certain(condition)
+        if holds is not None:
+            return yes if holds else no
         chosen = self.graph.where(condition, yes, no)
         doubtful = chosen
         for operand in self.compared(condition):
@@ -141,7 +162,10 @@ class _Lowering:
         if condition.op not in COMPARISONS:
             return {operand: None for arg in condition.args for operand in self.compared(arg)}
         inputs = (
-            any(node.op == "variable" and node.value not in self.parameters for node in topological(arg))
+            any(
+                node.op == "variable" and node.type == "number" and node.value not in self.parameters
+                for node in topological(arg)
+            )
             for arg in condition.args
         )
         numbers = [arg for arg, may_be in zip(condition.args, inputs, strict=True) if may_be and arg.type == "number"]
@@ -151,12 +175,19 @@ class _Lowering:
         graph = self.graph
         shifted = row.op == "sub" and axis not in row.args[1].axes
         base = row.args[0] if shifted else row
-        peak = self.node("argmax", "label", without(base.axes, axis), axis, base)
-        largest = graph.pick(base, peak, axis)
-        at_peak = self.at(peak, axis)
-        zero = graph.number(0)
+        if self.by_value:
+            peak = largest = self.node("peak", "number", without(base.axes, axis), axis, base)
+        else:
+            peak = self.node("argmax", "label", without(base.axes, axis), axis, base)
+            largest = graph.pick(base, peak, axis)
+        at_peak = self.at(base, peak, axis)
+        zero, one = graph.number(0), graph.number(1)
         powers = self.entrywise("exp_difference", self.or_zero(at_peak, base), self.or_zero(at_peak, largest))
         rest = graph.reduce("row_sum", graph.where(at_peak, zero, powers), axis)
+        if self.by_value:
+            others = graph.sub(graph.reduce("row_sum", graph.where(at_peak, one, zero), axis), one)
+            power = self.entrywise("exp_difference", largest, largest)  # 1, but nan of an infinite one
+            rest = graph.add(rest, graph.where(graph.compare("eq", others, zero), zero, graph.mul(others, power)))
         tail = graph.unary("log1p", rest)
         total = graph.add(graph.sub(largest, row.args[1]) if shifted else largest, tail)
         self.softmaxes[total] = _Softmax(axis, row, base, peak, largest, rest, tail, powers)
@@ -166,21 +197,23 @@ class _Lowering:
         """*a* less the largest entry of the softmax's row."""
         graph = self.graph
         if a is softmax.row:
-            at_peak = self.at(softmax.peak, softmax.axis)
+            at_peak = self.at(softmax.base, softmax.peak, softmax.axis)
             return self.or_zero(at_peak, graph.sub(softmax.base, softmax.largest))
         if softmax.row is not softmax.base:
             return graph.sub(a, graph.sub(softmax.largest, softmax.row.args[1]))
         difference = graph.sub(a, softmax.largest)
         if a.op == "pick" and a.args[0] is softmax.row and a.value == softmax.axis:
-            return self.or_zero(graph.compare("eq", a.args[1], softmax.peak), difference)
+            return self.or_zero(graph.compare("eq", a if self.by_value else a.args[1], softmax.peak), difference)
         return difference
 
     def or_zero(self, at_peak: Node, node: Node) -> Node:
         """By index: an infinite peak less itself would be nan, but the limit is 0."""
         return self.graph.where(at_peak, self.graph.number(0), node)
 
-    def at(self, peak: Node, axis: str) -> Node:
-        """Whether an entry along *axis* is the one that *peak* names."""
+    def at(self, base: Node, peak: Node, axis: str) -> Node:
+        """Whether an entry of *base* along *axis* is the one that *peak* names, or is."""
+        if self.by_value:
+            return self.graph.compare("eq", base, peak)
         return self.node("at", "truth", union(peak.axes, (axis,)), axis, peak)
 
     def entrywise(self, op: str, *args: Node) -> Node:

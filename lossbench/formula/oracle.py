@@ -70,12 +70,40 @@ def _certified(batch: Batch, reduction: str, gradient: bool) -> Certified:
         divisor = batch.divisor()
         factor = NAN if divisor == 0 else div(ONE, divisor)
         total = mean(total, divisor)
-    found = _Found(batch)
+    found = Found(batch)
     if gradient or reduction == "none":
         for start in range(0, batch.size, CHUNK):
             found.add(start, factor, with_gradient=gradient)
     value = found.value() if reduction == "none" else enclosure(np.array(five([total])))
     return Certified(value=value, gradient=found.gradients() if gradient else {}, vertices=found.vertices)
+
+
+def repeated(
+    formula: Formula,
+    arrays: Mapping[str, np.ndarray],
+    parameters: Mapping[str, float | int | np.ndarray],
+    counts: np.ndarray,
+    *,
+    reduction: str,
+) -> Certified:
+    """The value of a batch that has each point as often as *counts*, shape (n,), says: exact at the cost of n points.
+
+    Args:
+        arrays, parameters: As for `certify`.
+        counts: Whole numbers.
+        reduction: "mean" or "sum".
+    """
+    kept, there = ctx.prec, counts > 0
+    try:
+        found = {name: array[there] for name, array in arrays.items()}
+        batch = Batch(formula, found, parameters, counts[there])
+        ctx.prec = EXACT
+        total = batch.total()
+        if reduction == "mean":
+            total = mean(total, batch.divisor(weighted=True))
+        return Certified(value=enclosure(np.array(five([total]))), gradient={}, vertices={})
+    finally:
+        ctx.prec = kept
 
 
 def constant(text: str) -> tuple[float, float]:
@@ -99,7 +127,7 @@ def rounded(enclosure: Enclosure, dtype: str) -> np.ndarray:
     return narrowed(enclosure.high, enclosure.low, dtype)
 
 
-class _Found:
+class Found:
     """The floats of a batch, filled chunk by chunk."""
 
     def __init__(self, batch: Batch) -> None:

@@ -4,7 +4,7 @@ not hard, and its directions for those at kinks."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 
@@ -46,6 +46,17 @@ class Program:
         """The derivative of each node along a direction, of variables named "d.<input>"."""
         ways = {name: self.graph.variable(f"d.{name}", self.kinds[name]) for name in self.differentiated}
         return directional(self.graph, [self.definition, *self.gradients.values()], ways)
+
+    @cached_property
+    def second(self) -> Program:
+        """The same loss with Hessian-vector products for gradients, along a direction of variables "v.<input>"."""
+        ways = {name: self.graph.variable(f"v.{name}", self.kinds[name]) for name in self.differentiated}
+        moved = directional(self.graph, self.gradients.values(), ways)
+        return replace(
+            self,
+            kinds={**self.kinds, **{f"v.{name}": self.kinds[name] for name in self.differentiated}},
+            gradients={name: moved[slope] for name, slope in self.gradients.items()},
+        )
 
     def straight(self, precision: int, *, with_gradient: bool) -> Straight:
         """A function of the variables in the order of `kinds`, then of the number of classes.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lossbench.formula.graph import Node, is_row
 
-REDUCTIONS = ("row_sum", "row_max", "row_min", "norm", "argmax", "store")  # each needs a loop over the classes
+REDUCTIONS = ("row_sum", "row_max", "row_min", "norm", "argmax", "peak", "store")  # each needs a loop over the classes
 
 
 @dataclass(frozen=True)

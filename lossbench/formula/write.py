@@ -6,9 +6,9 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
-from lossbench.formula.expression import EXPENSIVE, PI, Constants, expression
+from lossbench.formula.expression import EXPENSIVE, PI, Constants, branchless
+from lossbench.formula.folds import Fold
 from lossbench.formula.graph import Node, Variable, is_row, number_of, topological
-from lossbench.formula.reduction import Reduction
 from lossbench.formula.schedule import Group, Scope, schedule
 
 
@@ -53,6 +53,7 @@ class Writer:
         loss: Node,
         factor: Node,
         stores: list[Node],
+        patches: list[tuple[str, Node]],
         scalars: list[tuple[str, Node]],
         classes: str | None,
     ) -> str:
@@ -63,12 +64,13 @@ class Writer:
             loss: The value.
             factor: The variable that gradients are multiplied by.
             stores: Row gradients, each a "store" node that names its array.
+            patches: Arrays of row gradients, and a "pick" at the one label where the entry stored is another.
             scalars: Arrays for gradients by a number for each element or row, and these.
             classes: What says the number of classes, or None.
         """
         self.lines, self.rows = [], 0
         outside = _Place(1, {}, {})
-        targets = [loss, *stores, *(node for _, node in scalars)]
+        targets = [loss, *stores, *(node for _, node in (*patches, *scalars))]
         nodes = list(topological(*targets))
         variables = {node.value: node for node in nodes if node.op == "variable"}
         if classes is not None:
@@ -92,6 +94,10 @@ class Writer:
             inside.known[factor] = "factor"
             self._line(inside, "factor = scale*w")
         self._compute(targets, inside)
+        for array, node in patches:
+            label = self._name(node.args[1], inside)
+            self._line(inside, f"if 0 <= {label} < classes:")
+            self._line(inside.inside(), f"{array}[i, {label}] = {self._name(node, inside)}")
         for array, node in scalars:
             self._line(inside, f"{array}[i] = {self._name(node, inside)}")
         self._line(inside, f"loss = weighed(w, {self._name(loss, inside)})")
@@ -117,7 +123,7 @@ class Writer:
     def _single(self, node: Node, place: _Place) -> None:
         if node.op != "pick":
             args = [self._name(arg, place) for arg in node.args]
-            self._assign(node, expression(node, args, place.index, self.constants), place)
+            self._assign(node, branchless(node, args, place.index, self.constants), place)
             return
         row, label = place.scope.resolved(node.args[0]), self._name(node.args[1], place)
         name = self._new(node, place)
@@ -146,8 +152,7 @@ class Writer:
         rows = [place.scope.resolved(node.args[0]) for node in group.members]
         entries = _entries(rows, place)
         kept = [node for node in keep if node not in place.known and node in entries]
-        exact = self.constants.dtype == "float64" and any(node.op in EXPENSIVE for node in entries)
-        reductions = [Reduction(node, self._new(node, place), exact) for node in group.members]
+        reductions = [Fold(node, self._new(node, place), self._room(node)) for node in group.members]
         for reduction in reductions:
             self._lines(place, reduction.begin(self.constants.name))
         self._line(place, "for j in range(classes):")
@@ -160,7 +165,14 @@ class Writer:
         for reduction, row in zip(reductions, rows, strict=True):
             self._lines(inside, reduction.step(self._name(row, inside), "j"))
         for reduction in reductions:
-            self._lines(place, reduction.finish())
+            self._lines(place, reduction.finish(self.constants.name))
+
+    def _room(self, node: Node) -> str:
+        """A row of `kept` for the terms of a sum."""
+        if node.op not in ("row_sum", "norm"):
+            return ""
+        self.rows += 1
+        return f"kept[{self.rows - 1}, ?]"
 
     def _name(self, node: Node, place: _Place) -> str:
         node = place.scope.resolved(node)

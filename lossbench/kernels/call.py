@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
+from operator import itemgetter
 from threading import Lock
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numba import get_num_threads
 
 from lossbench.errors import LossbenchError
 from lossbench.formula.node import Kind, Variable, variable_of
+from lossbench.kernels.streams import BLOCK
 
 BATCH = "batch"  # the axis of points, or of a batch's entries
-BLOCK = 16384  # numbers in one sum; fewer are not worth a second thread
+_SPREAD = 2  # blocks from which on threads are worth their start
+_CPU = (1, 0)  # a device in DLPack
 _LABELS = np.dtype(np.int64)
 _WEIGHT = Variable("number", (BATCH,))
 _THREADS = Lock()  # Numba's own threads end the process when two callers share them
@@ -39,6 +43,8 @@ class Kernel:
         count: What every element or row adds to the divisor of the mean, where that is one number.
         batchwise: Whether the arrays hold one point, the batch; else they have an axis of points before the others.
         pooled: Whether the loss is one number for a batch, which every reduction leaves as it is.
+        fixed: Parameters that `usual` does not take: their defaults are written into it.
+        usual: Gives the module for when these have their defaults; many formulas are then shorter.
     """
 
     name: str
@@ -53,18 +59,26 @@ class Kernel:
     count: float | None
     batchwise: bool = False
     pooled: bool = False
+    fixed: tuple[str, ...] = ()
+    usual: Callable[[], ModuleType] | None = None
     _none: np.ndarray = field(init=False, repr=False)
     _variables: dict[str, Variable] = field(init=False, repr=False)
+    _by_case: bool = field(init=False, repr=False)
+    _share: float | None = field(init=False, repr=False)  # of every element in the divisor, 0 for a sum
+    _quick: list[Any] = field(init=False, repr=False, default_factory=list)  # the function for one block, once compiled
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_none", np.empty(0, self.dtype))
+        object.__setattr__(self, "_by_case", hasattr(self.module, "value_each"))
+        share = {"mean": self.count, "sum": 0.0}.get(self.reduction)
+        object.__setattr__(self, "_share", share if hasattr(self.module, "value_at_once") else None)
         points: tuple[str, ...] = () if self.batchwise else (BATCH,)
         given = {name: variable_of(one) for name, one in self.inputs.items()}
         variables = {name: Variable(one.type, (*points, *one.axes)) for name, one in given.items()}
         variables |= {name: variable_of(one) for name, one in self.parameters.items()}
         object.__setattr__(self, "_variables", variables)
 
-    def __call__(self, *, sample_weight: object = None, out: Out = None, **given: object) -> Any:
+    def __call__(self, *, sample_weight: object = None, out: Out = None, **given: Any) -> Any:
         """The value, or with `gradient` the pair of the value and the gradients by input.
 
         Args:
@@ -77,6 +91,21 @@ class Kernel:
             LossbenchError: A name is unknown or missing, a shape does not fit, something is no number or a label
                 no whole one, or `out` shares memory with something else.
         """
+        if self._quick and sample_weight is None and len(given) == len(self.inputs):
+            # The compiled function looks at types, lengths and memory itself: that takes a tenth of the time.
+            function, taken, share, real, name = self._quick
+            try:
+                if name is None:
+                    if out is None:
+                        return real(function(*taken(given), share))
+                else:
+                    written = np.empty(len(given[name]), self.dtype) if out is None else out
+                    return real(function(*taken(given), share, written)), {name: written}
+            except (KeyError, TypeError, ValueError):
+                pass
+        return self._carefully(sample_weight, out, given)
+
+    def _carefully(self, sample_weight: object, out: Out, given: Mapping[str, object]) -> Any:
         arguments, sizes = self._arguments(given)
         rows = sizes.get(BATCH, 0)
         weighted = sample_weight is not None
@@ -86,38 +115,84 @@ class Kernel:
         if weighted and len(weight) != rows:
             raise LossbenchError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
         outputs = self._outputs(out, arguments, weight, rows)
-        values = outputs.get("value", self._none)
-        divisor = self._divisor(arguments, sizes) if self.reduction == "mean" and not self.pooled else None
-        tail: list[object] = [weight, weighted]
-        if self.gradient:
-            scale = self.dtype.type(1.0 if divisor is None else 1.0 / divisor if divisor else np.nan)
-            tail += [scale, *(outputs[f"gradient.{one}"] for one in self.differentiated)]
-        tail += [values, "value" in outputs]
-        total = self._run("value_and_gradient" if self.gradient else "value", [*arguments, *tail], sizes)
-        value: Any = values
-        if self.reduction != "none" or self.pooled:
-            with np.errstate(all="ignore"):  # 0/0 is nan, and a large sum infinite
-                value = self.dtype.type(total if divisor is None else np.float64(total) / divisor)
+        module = self._module(arguments)
+        if module is not self.module:
+            arguments = [one for name, one in zip(self._variables, arguments, strict=True) if name not in self.fixed]
+        slopes = [outputs[f"gradient.{one}"] for one in self.differentiated] if self.gradient else []
+        if not weighted and self._share is not None and 0 < rows <= BLOCK:
+            value = self._at_once(module, arguments, slopes)
+        else:
+            value = self._reduced(module, arguments, sizes, weight if weighted else None, slopes, outputs.get("value"))
         if not self.gradient:
             return value
         return value, {one: outputs[f"gradient.{one}"] for one in self.differentiated}
 
-    def _run(self, name: str, arguments: list[object], sizes: Mapping[str, int]) -> float:
+    def _module(self, arguments: list[Any]) -> ModuleType:
+        """That in which the parameters' defaults are written, if they have them."""
+        if self.usual is None:
+            return self.module
+        given = dict(zip(self._variables, arguments, strict=True))
+        usual = all(np.all(given[name] == self.dtype.type(self.defaults[name])) for name in self.fixed)
+        return self.usual() if usual else self.module
+
+    def _at_once(self, module: ModuleType, arguments: list[Any], slopes: list[np.ndarray]) -> Any:
+        """The sum or mean over one block."""
+        function = getattr(module, "value_and_gradient_at_once" if self.gradient else "value_at_once")
+        value = self.dtype.type(function(*arguments, self._share, *slopes))
+        if not self._quick and len(arguments) == len(self.inputs) and len(slopes) == self.gradient:
+            function.disable_compile()  # from now on arrays of other types are refused
+            name = self.differentiated[0] if self.gradient else None
+            self._quick.extend((function, _taken(tuple(self.inputs)), self._share, self.dtype.type, name))
+        return value
+
+    def _reduced(
+        self,
+        module: ModuleType,
+        arguments: list[Any],
+        sizes: Mapping[str, int],
+        weight: np.ndarray | None,
+        slopes: list[np.ndarray],
+        values: np.ndarray | None,
+    ) -> Any:
+        """The result, for any number of points."""
+        divisor = self._divisor(module, arguments, sizes) if self.reduction == "mean" and not self.pooled else None
+        tail: list[object] = list(slopes)
+        if slopes:
+            scale = 1.0 if divisor is None else 1.0 / divisor if divisor else np.nan
+            tail.insert(0, scale if self._by_case else self.dtype.type(scale))
+        name, each = "value_and_gradient" if self.gradient else "value", values is not None
+        if self._by_case:
+            name += "_each" * each + "_weighted" * (weight is not None)
+            tail = [*([] if weight is None else [weight]), *tail, *([values] if each else [])]
+        else:
+            weights = self._none if weight is None else weight
+            tail = [weights, weight is not None, *tail, values if each else self._none, each]
+        total = self._run(module, name, [*arguments, *tail], sizes)
+        if values is not None:
+            return values
+        with np.errstate(all="ignore"):  # 0/0 is nan, and a large sum infinite
+            return self.dtype.type(total if divisor is None else np.float64(total) / divisor)
+
+    def _run(self, module: ModuleType, name: str, arguments: list[Any], sizes: Mapping[str, int]) -> float:
         """The sum over everything, in pairs of blocks of points; the same for any number of threads."""
         rows = sizes.get(BATCH, 0)
         length = max(1, BLOCK * max(1, rows) // max(1, prod(sizes.values())))
         if self.batchwise or rows <= length:
-            return float(getattr(self.module, name)(*arguments))
+            return float(getattr(module, name)(*arguments))
         sums = np.empty(-(-rows // length))
-        with _THREADS:
-            getattr(self.module, f"{name}_blocks")(*arguments, length, sums)
+        if get_num_threads() == 1 or rows < _SPREAD * length:
+            getattr(module, f"{name}_turns")(*arguments, length, sums)
+        else:
+            with _THREADS:
+                getattr(module, f"{name}_blocks")(*arguments, length, sums)
         with np.errstate(all="ignore"):
             return float(sums.sum())
 
-    def _divisor(self, arguments: list[Any], sizes: Mapping[str, int]) -> float:
+    def _divisor(self, module: ModuleType, arguments: list[Any], sizes: Mapping[str, int]) -> float:
         if self.count is not None:
             return sizes[BATCH] * self.count
-        return self._run("divisor", [*arguments, self._none, False, self._none, False], sizes)
+        rest = [] if self._by_case else [self._none, False, self._none, False]
+        return self._run(module, "divisor", [*arguments, *rest], sizes)
 
     def _arguments(self, given: Mapping[str, object]) -> tuple[list[Any], dict[str, int]]:
         """Inputs and parameters in order, and how long each axis is."""
@@ -169,6 +244,7 @@ class Kernel:
         inputs = dict(zip(self.inputs, arguments, strict=False))
         if self.gradient:
             shapes |= {f"gradient.{one}": inputs[one].shape for one in self.differentiated}
+        out = _shared("out", out)  # type: ignore[assignment]
         if isinstance(out, np.ndarray):
             large = [name for name in shapes if not self.gradient or name != "value"]
             if len(large) != 1:
@@ -195,6 +271,40 @@ class Kernel:
         return {name: given[name] if name in given else np.empty(shape, self.dtype) for name, shape in shapes.items()}
 
 
+def _shared(name: str, value: Any) -> object:
+    """A tensor of another framework as an array over the same memory; anything else as it is."""
+    if isinstance(value, np.ndarray | np.generic) or not hasattr(value, "__dlpack__"):
+        return value
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError) as error:
+        if getattr(value, "__dlpack_device__", lambda: _CPU)()[0] != _CPU[0]:
+            raise LossbenchError(f"{name} is on another device; expected a tensor on the CPU") from None
+        if "grad" in str(error):
+            raise LossbenchError(f"{name} is part of an autograd graph; expected .detach()") from None
+        return value  # a dtype that DLPack does not share with NumPy
+
+
+class _Memory:
+    """Memory as NumPy's array interface describes it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def _as_writable(array: np.ndarray) -> np.ndarray:
+    """The same memory as an array of the type that kernels are compiled for; they write into outputs alone."""
+    return np.asarray(_Memory(array))
+
+
+def _taken(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What gives the values of these names, in order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda given: (given[names[0]],)
+
+
 def converted(name: str, value: object, dtype: np.dtype[Any]) -> np.ndarray:
     """*value* as an array of *dtype* that Numba can take.
 
@@ -204,16 +314,17 @@ def converted(name: str, value: object, dtype: np.dtype[Any]) -> np.ndarray:
     if isinstance(value, np.ndarray) and value.dtype == dtype and value.flags.carray and type(value) is np.ndarray:
         return value
     try:
-        given = np.asarray(value)
+        given = np.asarray(_shared(name, value))
         # bfloat16 is no number to NumPy itself, but it converts.
         numeric = given.dtype.kind in "biuf" or given.dtype.name == "bfloat16"
-    except ValueError:  # rows of several lengths
+    except (TypeError, ValueError):  # no dtype of NumPy, or rows of several lengths
         numeric = False
     if not numeric or isinstance(value, np.ma.MaskedArray):
         found = getattr(value, "dtype", None) if type(value) is np.ndarray else type(value).__name__
         raise LossbenchError(f"{name} is {found}; expected real numbers that convert to {dtype}")
+    if given.dtype == dtype and given.flags.c_contiguous and given.flags.aligned:
+        return given if given.flags.writeable else _as_writable(given)
     with np.errstate(over="ignore", invalid="ignore"):  # beyond the dtype is infinite
-        # A read-only array would be another type to Numba, and be compiled for again.
         array = np.require(given, dtype, ["C", "A", "W"])
     if dtype.kind == "i" and not np.array_equal(array, given):
         raise LossbenchError(f"{name} holds a number that is no {dtype}; expected whole numbers")

@@ -18,10 +18,23 @@ from numba import prange
 from numpy import bool_ as boolean
 from numpy import empty, float32, float64
 from numpy import int64 as integer
+from numpy import uint64 as natural
 
 from lossbench.kernels.primitives import FASTMATH, Function
 
-__all__ = ["boolean", "compiled", "empty", "float32", "float64", "folder", "integer", "load", "parallel", "prange"]
+__all__ = [
+    "boolean",
+    "compiled",
+    "empty",
+    "float32",
+    "float64",
+    "folder",
+    "integer",
+    "load",
+    "natural",
+    "parallel",
+    "prange",
+]
 
 
 def compiled(function: Function) -> Function:
@@ -81,5 +94,18 @@ def load(name: str, source: str) -> ModuleType:
 def _foundation() -> str:
     """A digest of what generated functions call: Numba's cache does not see it change."""
     here = Path(__file__).parent
-    texts = [(here / f"{name}.py").read_bytes() for name in ("compile", "primitives", "sequences", "sums")]
+    texts = [
+        (here / f"{name}.py").read_bytes()
+        for name in (
+            "compile",
+            "cuda",
+            "cuda_sums",
+            "elementary",
+            "machine",
+            "primitives",
+            "sequences",
+            "streams",
+            "sums",
+        )
+    ]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]

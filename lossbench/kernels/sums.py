@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -27,11 +28,28 @@ def _step(build: Callable[[Any, Any, Any], Any]) -> Any:
     return intrinsic(typed)
 
 
+def _extreme(name: str) -> Any:
+    """The larger or smaller of two numbers; of a number and nan the number, so that LLVM makes vectors of it."""
+
+    def typed(typing: Any, a: Any, b: Any) -> Any:
+        def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = context.get_value_type(a)
+            function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind, kind]))
+            return builder.call(function, args)
+
+        return a(a, a), generated
+
+    return intrinsic(typed)
+
+
+larger = _extreme("llvm.maxnum")
+smaller = _extreme("llvm.minnum")
+
 # LLVM may add in any order, hence in vectors: some 32 partial sums side by side, added in the end.
 accumulated = _step(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc",)))
-# Without any flag, so that no product is contracted into it.
-_plus = _step(lambda builder, a, b: builder.fadd(a, b))
-_minus = _step(lambda builder, a, b: builder.fsub(a, b))
+# The flag says nothing of sums; without any they would get that of the kernel, and a product contracted into them.
+_plus = _step(lambda builder, a, b: builder.fadd(a, b, flags=("arcp",)))
+_minus = _step(lambda builder, a, b: builder.fsub(a, b, flags=("arcp",)))
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""The pictures: error against input, error against the number of updates, and time against size."""
+"""The pictures: error against input, against the number of updates and the length of a sum, and time against size."""
 
 from __future__ import annotations
 
@@ -184,6 +184,48 @@ def drift(frame: pd.DataFrame, targets: Sequence[str], name: str, label: str) ->
         axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: _short(ulps)))
         axes.set_title("error of the mean, ulp", loc="left", fontsize=9, pad=3)
         axes.set_xlabel("updates")
+        return svg.inline(figure, name, label)
+
+
+def lengths(frame: pd.DataFrame, targets: Sequence[str], name: str, label: str) -> str:
+    """The errors of sums or means in u against their length, both logarithmic, with their two bounds.
+
+    Args:
+        frame: Rows of `lengths.errors` of one loss, dtype and reduction; of several pools the largest error is drawn.
+        targets: In the order that gives each its colour and marker.
+        name: Keeps the ids of the drawing apart from others on the page.
+        label: Is read to those who do not see it.
+    """
+    with svg.style():
+        figure = Figure(figsize=(5.4, 3.3), layout=None)
+        axes = figure.subplots()
+        figure.subplots_adjust(left=0.1, right=0.98, top=0.93, bottom=0.15)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        bounds = frame.groupby("terms")[["log2_bound", "n_bound"]].first()
+        finite = frame["adding"][np.isfinite(frame["adding"])]
+        top = 10 * max(float(finite.max()) if len(finite) else 1.0, float(bounds["log2_bound"].max()), 1.0)
+        for column, line in (("log2_bound", "--"), ("n_bound", ":")):
+            there = bounds[np.isfinite(bounds[column])]
+            axes.plot(there.index, np.maximum(there[column], SMALLEST), line, color=svg.colour("limit"), linewidth=1.2)
+        for number, target in enumerate(targets):
+            largest = frame[frame["target"] == target].groupby("terms")["adding"].max()
+            largest = largest[np.isfinite(largest)]
+            ink, marker = svg.series(number)
+            drawn = np.maximum(largest, SMALLEST)
+            axes.plot(largest.index, drawn, f"{marker}-", color=ink, markersize=5, linewidth=1.4)
+            lost = np.unique(frame["terms"][(frame["target"] == target) & np.isinf(frame["adding"])])
+            axes.plot(lost, np.full(len(lost), top), "x", color=ink, markersize=7, clip_on=False)
+        axes.set_ylim(SMALLEST * 0.6, top)
+        axes.grid()
+        axes.xaxis.set_major_locator(FixedLocator([float(count) for count in bounds.index]))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(numticks=7))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:.0e}".replace("e+0", "e")))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: _short(error)))
+        axes.set_title("error of adding, u", loc="left", fontsize=9, pad=3)
+        axes.set_xlabel("losses added")
         return svg.inline(figure, name, label)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossbench import accuracy, speed
+from lossbench import accuracy, hessians, kept, lengths, lineage, speed
 from lossbench.answers import Answers
+from lossbench.budget import comparison, shelf
 from lossbench.conventions import proofs
+from lossbench.lineage import Group
 from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Answer, Died, Environment, Job, Record, Refusal
 from lossbench.store import Store
@@ -52,7 +54,10 @@ class Findings:
         path: The folder of the run, which gets the pages.
         planned: Every job of the plan.
         jobs, cells, edges, divergences, medians, noise, bandwidth: As `accuracy` and `speed` derive them.
+        hessians: As `hessians` derives its cells.
+        lengths, lineage, kept: As the modules of these names derive them.
         facts: As `conventions.proofs` derives them.
+        budgets: As `budget.comparison` derives them, beside the budgets that the run carries and lossbench's own.
         points: The errors of a loss, target and dtype against the input.
     """
 
@@ -64,12 +69,17 @@ class Findings:
     records: list[Record]
     jobs: pd.DataFrame
     cells: pd.DataFrame
+    hessians: pd.DataFrame
     edges: pd.DataFrame
     divergences: pd.DataFrame
     medians: pd.DataFrame
     noise: pd.DataFrame
     bandwidth: pd.DataFrame
+    lengths: pd.DataFrame
+    kept: pd.DataFrame
+    lineage: Sequence[Group]
     facts: pd.DataFrame
+    budgets: pd.DataFrame
     points: Callable[[str, str, str], pd.DataFrame]
 
     @classmethod
@@ -87,12 +97,17 @@ class Findings:
             records=store.records(),
             jobs=jobs,
             cells=accuracy.cells(jobs),
+            hessians=hessians.cells(hessians.jobs(answers)),
             edges=accuracy.edges(answers),
             divergences=accuracy.divergences(answers),
             medians=speed.medians(store),
             noise=speed.noise(store),
             bandwidth=speed.bandwidth(store),
+            lengths=lengths.errors(answers),
+            kept=kept.points(answers),
+            lineage=lineage.groups(answers),
             facts=proofs.facts(store),
+            budgets=comparison.compare(answers, jobs, shelf.carried(store.path)),
             points=lambda loss, target, dtype: accuracy.points(answers, loss, target, dtype),
         )
 

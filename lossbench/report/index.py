@@ -149,7 +149,7 @@ def bandwidth(frame: pd.DataFrame) -> Table:
     for row in tables.rows(frame):
         table.rows.append(
             [
-                tables.text(row["kernel"]),
+                tables.text(row["kernel"] if row["device"] == "cpu" else f"{row['kernel']}, {row['device']}"),
                 tables.number(row["bytes"], words.size(row["bytes"])),
                 tables.number(row["threads"], str(row["threads"])),
                 tables.number(row["bytes_per_second"], words.rate(row["bytes_per_second"])),

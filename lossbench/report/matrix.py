@@ -25,7 +25,8 @@ class Column:
 class Box:
     """One loss, target and dtype: the verdict, and the worst error in ulps of value and gradient.
 
-    `reason` says what the verdict does not, or why there is none; `beside` counts what no ulps can say.
+    `reason` says what the verdict does not, or why there is none; `beside` counts what no ulps can say; `weighed` is
+    what the errors are to be weighed by.
     """
 
     mark: Mark | None
@@ -34,6 +35,7 @@ class Box:
     gradient: str = ""
     reason: str = ""
     beside: str = ""
+    weighed: str = ""
     sort: str = ""
 
 
@@ -109,6 +111,7 @@ def _box(row: Mapping[str, object] | None, column: Column) -> Box:
         gradient="" if gradient != gradient and value == value else words.ulps(gradient),  # a metric has none
         reason=str(row["reason"]),
         beside=_beside(row),
+        weighed=_weighed(row),
         sort=_severity(verdict, size),
     )
 
@@ -117,6 +120,16 @@ def _beside(row: Mapping[str, object]) -> str:
     counts = (("mismatches", "mismatch", "mismatches"), ("edges_wrong", "edge missed", "edges missed"))
     found = ((int(str(row[column])), one, more) for column, one, more in counts)
     return ", ".join(f"{count} {one if count == 1 else more}" for count, one, more in found if count)
+
+
+def _weighed(row: Mapping[str, object]) -> str:
+    """Condition at the largest error, and the largest error normwise."""
+    found = (
+        f"{what}: condition {words.ulps(row[f'{what}_condition'])}, normwise {words.ulps(row[f'{what}_normwise'])} ulp"
+        for what in ("value", "gradient")
+        if row[f"{what}_max_ulp"] == row[f"{what}_max_ulp"]
+    )
+    return "; ".join(found)
 
 
 def _severity(verdict: str, ulps: float) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
     table = Table(
         caption="Accuracy",
         columns=[
-            "Target", "Dtype", "Verdict", "Of", "Median", "99\u00a0%", "Maximum",
+            "Target", "Dtype", "Verdict", "Of", "Median", "99\u00a0%", "Maximum", "Condition there",
             "Conditioned", "Normwise", "Mismatches", "Worst input",
         ],
     )  # fmt: skip
@@ -47,7 +48,7 @@ def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
         word, reason = str(cell["verdict"]), str(cell["reason"])
         for what in measured:
             worst = {name: part[f"{what}_{name}"].max() for name in ("median_ulp", "p99_ulp")}
-            worst |= {name: cell[f"{what}_{name}"] for name in ("max_ulp", "conditioned", "normwise")}
+            worst |= {name: cell[f"{what}_{name}"] for name in ("max_ulp", "condition", "conditioned", "normwise")}
             mismatches = int(part[[f"{what}_{kind}" for kind in ("nan", "inf", "finite")]].to_numpy().sum())
             table.rows.append(
                 [
@@ -57,13 +58,13 @@ def verdicts(cells: pd.DataFrame, jobs: pd.DataFrame) -> Table:
                     tables.text(what),
                     *(tables.number(ulps, words.ulps(ulps)) for ulps in worst.values()),
                     tables.number(mismatches, str(mismatches)),
-                    _outcome(str(cell[f"{what}_worst"])),
+                    outcome(str(cell[f"{what}_worst"])),
                 ]
             )
     return table
 
 
-def _outcome(worst: str) -> Cell:
+def outcome(worst: str) -> Cell:
     """What came out of the worst input; the input itself, which may be a long row, unfolds."""
     where, _, outcome = worst.rpartition(": got ")
     by_input = re.sub(r", (?=[A-Za-z_]\w*=)", "\n", where)
@@ -76,17 +77,22 @@ def cases(jobs: pd.DataFrame) -> Table:
         caption="Every case",
         columns=[
             "Target", "Dtype", "Shape", "Reduction", "Weighted", "Parameters", "Verdict",
-            "Value, max ulp", "Gradient, max ulp", "Record",
+            "Value, max ulp", "Condition there", "Normwise",
+            "Gradient, max ulp", "Condition there", "Normwise", "Record",
         ],
     )  # fmt: skip
-    for row in tables.rows(jobs[jobs["points"].isin(DRAWN)]):
+    for row in tables.rows(jobs[jobs["points"].isin(DRAWN) & (jobs["points"] != "length")]):  # those have a table
         table.rows.append(
             [
                 *(tables.text(row[name]) for name in ("target", "dtype", "shape", "reduction")),
                 tables.text("yes" if row["weighted"] else "no"),
                 tables.code(row["parameters"] or "default"),
                 tables.verdict(str(row["verdict"]), WORST_FIRST, tables.said(row["reason"])),
-                *(tables.number(row[name], words.ulps(row[name])) for name in ("value_max_ulp", "gradient_max_ulp")),
+                *(
+                    tables.number(row[f"{what}_{name}"], words.ulps(row[f"{what}_{name}"]))
+                    for what in ("value", "gradient")
+                    for name in ("max_ulp", "condition", "normwise")
+                ),
                 tables.code(row["job"]),
             ]
         )
@@ -163,7 +169,8 @@ def times(findings: Findings, frame: pd.DataFrame, loss: Loss) -> list[Picture]:
     pictures = []
     for (dtype, measure), rows in measured.groupby(["dtype", "measure"], sort=False):
         known = rows[rows["bandwidth_fraction"].notna()]
-        limit = dict(zip(known["elements"].astype(float), known["median"] * known["bandwidth_fraction"], strict=True))
+        moved = known["busy"].fillna(known["median"]) * known["bandwidth_fraction"]
+        limit = dict(zip(known["elements"].astype(float), moved, strict=True))
         title = "value" if measure == "forward" else "value and gradient"
         label = f"seconds of {loss.name}, {title}, {dtype}, against the number of elements"
         picture = charts.times(rows, findings.targets, limit, f"times-{dtype}-{measure}", label)
@@ -172,18 +179,23 @@ def times(findings: Findings, frame: pd.DataFrame, loss: Loss) -> list[Picture]:
 
 
 def timings(frame: pd.DataFrame) -> Table:
-    """Every timed case: the median with its interval, beside the fastest and the memory bandwidth."""
+    """Every timed case: the median with its interval, beside the fastest and the memory bandwidth.
+
+    Where a device has a clock of its own, its seconds with emptied caches are there too.
+    """
+    on_device = bool(frame["busy"].notna().any())
     table = Table(
         caption="Times",
         columns=[
             "Target", "Measure", "Dtype", "Shape", "Median", "95 % interval", "To the fastest",
+            *(["On the device", "95 % interval on it", "To the least busy"] if on_device else []),
             "Bytes per second", "Of the bandwidth", "Samples", "First call",
         ],
     )  # fmt: skip
     for row in tables.rows(frame):
         if row["verdict"]:
             refused = Cell(mark=words.mark(str(row["verdict"])), lines=[str(row["reason"])])
-            table.rows.append([*_case(row), refused, *[Cell()] * 6])
+            table.rows.append([*_case(row), refused, *[Cell()] * (9 if on_device else 6)])
             continue
         table.rows.append(
             [
@@ -191,6 +203,7 @@ def timings(frame: pd.DataFrame) -> Table:
                 tables.number(row["median"], words.seconds(row["median"])),
                 tables.number(row["low"], words.interval(row["low"], row["high"], words.seconds)),
                 tables.number(row["ratio"], words.ratio(row["ratio"])),
+                *(_on_device(row) if on_device else []),
                 tables.number(row["bytes_per_second"], words.rate(row["bytes_per_second"])),
                 tables.number(row["bandwidth_fraction"], words.percent(row["bandwidth_fraction"])),
                 tables.number(row["samples"], words.number(row["samples"], digits=1)),
@@ -198,6 +211,16 @@ def timings(frame: pd.DataFrame) -> Table:
             ]
         )
     return table
+
+
+def _on_device(row: Mapping[str, Any]) -> list[Cell]:
+    if pd.isna(row["busy"]):
+        return [Cell()] * 3
+    return [
+        tables.number(row["busy"], words.seconds(row["busy"])),
+        tables.number(row["busy_low"], words.interval(row["busy_low"], row["busy_high"], words.seconds)),
+        tables.number(row["busy_ratio"], words.ratio(row["busy_ratio"])),
+    ]
 
 
 def _case(row: Mapping[str, object]) -> list[Cell]:

@@ -13,7 +13,23 @@ from markupsafe import Markup
 from lossbench import __version__
 from lossbench.loss import Loss
 from lossbench.records import Died, Observed, Output, Record, Refusal, Timing
-from lossbench.report import conventions, coverage, defects, drift, hard, index, meaning, news, one, words
+from lossbench.report import (
+    budget,
+    conventions,
+    coverage,
+    defects,
+    drift,
+    hard,
+    index,
+    lengths,
+    lineage,
+    meaning,
+    news,
+    one,
+    second,
+    words,
+    worst,
+)
 from lossbench.report import matrix as matrices
 from lossbench.report.findings import Findings
 from lossbench.report.matrix import Matrix
@@ -70,6 +86,7 @@ def _templates(findings: Findings) -> Environment:
         is_web=words.is_web,
         marks=words.MARKS,
         proofs=words.PROOFS,
+        length_marks=lengths.MARKS,
         glyphs=dict(zip(MARKERS, "●■◆▲▼✚✖★", strict=True)),
         markers=MARKERS,
         anchor=lambda text: text.lower().replace(" ", "-"),
@@ -92,6 +109,11 @@ def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
         "absent": coverage.absent(losses),
         "callables": coverage.callables(losses),
         "facts": conventions.counts(findings.facts, conventions.NEWS),
+        "budget": budget.section(findings.budgets),
+        "hessians": second.matrix(findings.hessians, findings.targets),
+        "lengths": lengths.worst(findings.lengths),
+        "length_counts": lengths.counts(findings.lengths),
+        "lineage": lineage.groups(findings.lineage, folder="losses/"),
         "unmeasured": index.unmeasured(findings),
         "refused": len(findings.refusals),
         "unanswered": len(findings.unanswered),
@@ -148,9 +170,14 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
         "edges": hard.edges(findings.about(findings.edges, loss.name), loss, findings.targets),
         "verdicts": one.verdicts(cells, jobs),
         "cases": one.cases(jobs),
+        "hessians": second.verdicts(findings.about(findings.hessians, loss.name)),
         "dtypes": dtypes,
         "errors": pictures,
         "behind": behind,
+        "lengths": lengths.pictures(findings, loss.name),
+        "worst": worst.table(findings.about(findings.kept, loss.name)),
+        "length_rows": lengths.every(findings.about(findings.lengths, loss.name), findings.targets),
+        "lineage": lineage.groups([group for group in findings.lineage if group.loss == loss.name]),
         "drifts": drifts,
         "behind_drifts": behind_drifts,
         "conventions": conventions.of_loss(findings.about(findings.facts, loss.name)),

@@ -25,6 +25,9 @@ MODES = (
     "closed",
     "missing",
     "stillborn",
+    "planted",
+    "mortal",
+    "parricide",
 )
 
 if sys.stdout is not None:
@@ -63,12 +66,40 @@ class Fake:
             raise RuntimeError("CUDA error: device-side assert triggered\nCompile with TORCH_USE_CUDA_DSA")
         if problem.reduction == "sum":
             misbehave(self.mode)
+        if problem.reduction == "none":
+            kill(self.mode, problem)
         residual = problem.arrays["y_pred"] - problem.arrays["y_true"]
+        value = np.abs(residual)
+        if self.mode == "planted":
+            plant(problem.arrays["y_pred"], value)
 
         def arrays():
-            return {"value": np.abs(residual), "gradient.y_pred": np.sign(residual)}
+            return {"value": value, "gradient.y_pred": np.sign(residual)}
 
-        return Prepared(forward=lambda: np.abs(residual), gradient=arrays, arrays=arrays)
+        return Prepared(forward=lambda: value, gradient=arrays, arrays=arrays)
+
+
+def plant(at, value):
+    """Errors at single inputs, for bfloat16 and a y_true of 0."""
+    value[at == 1.5] += 2.0**-7  # one ulp
+    value[at == 3.0] = np.nan
+    value[at == 5.0] = np.inf
+    value[np.isposinf(at)] = 7.0
+    value[at == 0.0] = 2.0**-20
+
+
+def kill(mode, problem):
+    """Die, or end the process that asked, where y_true is 1."""
+    if not problem.arrays["y_true"].size or problem.arrays["y_true"][0] != 1:
+        return
+    if mode == "mortal":
+        os.kill(os.getpid(), signal.SIGKILL)
+    once = os.environ.get("LOSSBENCH_FAKE_ONCE", "")
+    if mode == "parricide" and not (once and os.path.exists(once)):
+        if once:
+            os.close(os.open(once, os.O_CREAT))
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)  # the pipe closes, and nobody waits for an answer
 
 
 def misbehave(mode):
