@@ -1,6 +1,9 @@
 import ast
 import math
+import os
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -17,7 +20,7 @@ from lossbench.formula.graph import topological
 from lossbench.formula.kernel import Signature, source
 from lossbench.formula.parse import parse
 from lossbench.kernels import compile as compilation
-from lossbench.kernels.call import BLOCK, Kernel
+from lossbench.kernels.call import BLOCK, Kernel, converted
 from lossbench.records import Case
 
 U = 2.0**-24  # half an ulp of 1 in float32
@@ -574,6 +577,87 @@ def test_modules_are_named_by_their_content_and_written_once(tmp_path, monkeypat
     assert first.__file__ == again.__file__ != other.__file__
     assert [(path.name, path.stat().st_mtime_ns) for path in [tmp_path / "kernels" / written[0][0]]] == written
     assert other.x == 2
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    code = """
+import numpy as np
+from lossbench.adapters.numba import kernel
+one = kernel("huber", gradient=True, reduction="mean")
+one(y_pred=np.ones(3, np.float32), y_true=np.ones(3, np.float32))
+functions = [one.usual().value_and_gradient_at_once]
+print(sum(sum(f.stats.cache_misses.values()) for f in functions))
+"""
+    environment = {**os.environ, "LOSSBENCH_CACHE_DIR": str(tmp_path)}
+
+    found = [
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+
+    assert [int(misses) for misses in found] == [1, 0]
+
+
+def test_what_is_already_right_is_called_at_once():
+    p, t = np.arange(4, dtype=np.float32), np.zeros(4, np.float32)
+    compiled = kernel("squared_error", gradient=True, reduction="mean")
+    careful, _ = compiled(y_pred=p, y_true=t)
+    out = np.empty_like(p)
+
+    quick, gradient = compiled(y_pred=p, y_true=t, out=out)
+    other, _ = compiled(y_pred=p.astype(np.float64), y_true=t)
+
+    assert careful == quick == other == 3.5
+    assert type(quick) is np.float32
+    assert gradient["y_pred"] is out
+    with pytest.raises(LossbenchError, match=r"y_true has shape \(2,\); expected \(4,\)"):
+        compiled(y_pred=p, y_true=t[:2])
+    with pytest.raises(LossbenchError, match="shares memory with 'y_pred'"):
+        compiled(y_pred=p, y_true=t, out=p)
+
+
+def test_read_only_memory_is_not_copied():
+    array = np.arange(3, dtype=np.float32)
+    array.flags.writeable = False
+
+    taken = converted("x", array, np.dtype(np.float32))
+
+    assert np.shares_memory(taken, array)
+
+
+class Tensor:
+    """What DLPack gives of another framework's tensor."""
+
+    def __init__(self, array, device=1, fault=None):
+        self.array, self.device, self.fault = array, device, fault
+
+    def __dlpack_device__(self):
+        return self.device, 0
+
+    def __dlpack__(self, **asked):
+        if self.fault:
+            raise BufferError(self.fault)
+        return self.array.__dlpack__(**asked)
+
+
+def test_tensors_of_the_cpu_are_taken_without_a_copy():
+    array = np.arange(3, dtype=np.float32)
+
+    taken = converted("x", Tensor(array), np.dtype(np.float32))
+
+    assert np.shares_memory(taken, array)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (Tensor(np.ones(1), 2, "cuda"), "y_pred is on another device; expected a tensor on the CPU"),
+        (Tensor(np.ones(1), 1, "requires grad"), r"y_pred is part of an autograd graph; expected \.detach"),
+    ],
+)
+def test_tensors_that_cannot_be_shared_are_refused(tensor, reason):
+    with pytest.raises(LossbenchError, match=reason):
+        kernel("huber")(y_pred=tensor, y_true=np.zeros(1))
 
 
 def test_names_that_the_text_uses_itself_may_be_inputs():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import partial
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -63,20 +63,23 @@ class _Cuda:
     def prepare(self, problem: Problem) -> Prepared:
         if problem.timed and SIMULATED:
             raise Unsupported("the simulator of a GPU has no speed of its own; expected a GPU")
-        arrays = _Arrays(problem)
-        forward, gradient = arrays.launch(gradient=False), arrays.launch(gradient=True)
+        given = _Arrays(problem)
 
-        def found() -> dict[str, np.ndarray]:
-            gradient.run()
-            values = gradient.values.copy_to_host()
-            slopes = {f"gradient.{name}": one.copy_to_host() for name, one in gradient.gradients.items()}
+        def arrays() -> dict[str, np.ndarray]:
+            asked = given.value_and_gradient if problem.order is None else given.value
+            asked.run()
+            values = asked.values.copy_to_host()
+            slopes = {f"gradient.{name}": one.copy_to_host() for name, one in asked.gradients.items()}
             return {"value": values if problem.reduction == "none" else values[0], **slopes}
 
         return Prepared(
-            forward=forward.run,
-            gradient=gradient.run,
-            arrays=found,
-            busy={"forward": partial(busy_with, forward.queue), "gradient": partial(busy_with, gradient.queue)},
+            forward=lambda: given.value.run(),
+            gradient=lambda: given.value_and_gradient.run(),
+            arrays=arrays,
+            busy={
+                "forward": lambda: busy_with(given.value.queue),
+                "gradient": lambda: busy_with(given.value_and_gradient.queue),
+            },
         )
 
 
@@ -86,7 +89,7 @@ def _is_zero(value: Any, kind: str) -> bool:
 
 
 class _Arrays:
-    """A problem's arrays on the GPU, and the kernels over them."""
+    """A problem's arrays on the GPU, and the kernels over them, compiled when they are first asked for."""
 
     def __init__(self, problem: Problem) -> None:
         dtype = problem.dtype
@@ -108,8 +111,17 @@ class _Arrays:
         self.parameters = [self._parameter(problem.parameters[name]) for name in self.signature.parameters]
         self.weight = None if problem.sample_weight is None else self._there(problem.sample_weight)
 
-    def launch(self, *, gradient: bool) -> Launch:
-        """The value, with its gradients if asked for."""
+    @cached_property
+    def value(self) -> Launch:
+        """The value alone."""
+        return self._launch(gradient=False)
+
+    @cached_property
+    def value_and_gradient(self) -> Launch:
+        """The value with its gradients."""
+        return self._launch(gradient=True)
+
+    def _launch(self, *, gradient: bool) -> Launch:
         problem, formula = self.problem, self.formula
         text = source(
             formula,

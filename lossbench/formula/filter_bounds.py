@@ -22,13 +22,11 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 SLACK = 2.0**-30
-LIBM = 4 * 2.0**-52  # assumed of every elementary function, relative; glibc documents at most half of it
 UNIT = 2.0**-1074
 FLOOR = 2.0**-1070
-_SMALL = 2.0**-900  # far above what rounding errors of normal numbers need
-_VANISHED = -750.0  # exp of less is below 2**-1080
+SMALL = 2.0**-900  # far above what rounding errors of normal numbers need
 _HALF_RANGE = 2.0**540
-_UNKNOWN = math.inf
+UNKNOWN = math.inf
 
 Bounded = tuple[float, float]
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -53,14 +51,14 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 @inlined
 def given(x: float) -> Bounded:
     """An input: exact, unless it is no number."""
-    return x, 0.0 if x - x == 0 else _UNKNOWN
+    return x, 0.0 if x - x == 0 else UNKNOWN
 
 
 @inlined
 def finished(a: Bounded, sure: bool) -> Bounded:
     """The pair with its final bound; one that says nothing where a branch was taken in doubt."""
     bound = a[1] * (1 + SLACK)
-    return a[0], bound if sure and bound < _UNKNOWN and a[0] - a[0] == 0 else _UNKNOWN
+    return a[0], bound if sure and bound < UNKNOWN and a[0] - a[0] == 0 else UNKNOWN
 
 
 @inlined
@@ -90,15 +88,15 @@ def sub(a: Bounded, b: Bounded) -> Bounded:
 def mul(a: Bounded, b: Bounded) -> Bounded:
     product = a[0] * b[0]
     bound = abs(a[0]) * b[1] + abs(b[0]) * a[1] + a[1] * b[1] + abs(fma(a[0], b[0], -product))
-    if abs(product) + bound > _SMALL:
+    if abs(product) + bound > SMALL:
         return product, bound
     return _small_product(a, b, product, bound)
 
 
 @inlined
 def _small_product(a: Bounded, b: Bounded, product: float, bound: float) -> Bounded:
-    if not bound < _UNKNOWN:
-        return product, _UNKNOWN
+    if not bound < UNKNOWN:
+        return product, UNKNOWN
     if (a[0] == 0 and a[1] == 0) or (b[0] == 0 and b[1] == 0):
         return 0.0, 0.0
     if a[0] == 0 or b[0] == 0:
@@ -112,10 +110,10 @@ def _small_product(a: Bounded, b: Bounded, product: float, bound: float) -> Boun
 def div(a: Bounded, b: Bounded) -> Bounded:
     least = abs(b[0]) - b[1]
     if not least > 0:
-        return 0.0, _UNKNOWN
+        return 0.0, UNKNOWN
     quotient = a[0] / b[0]
     bound = (a[1] + abs(quotient) * b[1] + abs(fma(-quotient, b[0], a[0]))) / least
-    if abs(quotient) > _SMALL and abs(a[0]) > _SMALL:
+    if abs(quotient) > SMALL and abs(a[0]) > SMALL:
         return quotient, bound
     if a[0] == 0:
         return 0.0, bound + UNIT if a[1] > 0 else bound
@@ -145,119 +143,7 @@ def absolute(a: Bounded) -> Bounded:
 def sign(a: Bounded) -> Bounded:
     if abs(a[0]) > a[1]:
         return math.copysign(1.0, a[0]), 0.0
-    return 0.0, _UNKNOWN
-
-
-@inlined
-def _grown(d: float) -> float:
-    """At least exp(d) - 1, for d up to 1."""
-    return d * (1 + d) if d <= 1 else _UNKNOWN
-
-
-@inlined
-def _rounded(x: float) -> float:
-    """What the assumed accuracy of a function leaves open about its result x."""
-    return LIBM * abs(x) + (FLOOR if abs(x) < _SMALL and x != 0 else 0.0)
-
-
-@inlined
-def exp(a: Bounded) -> Bounded:
-    if a[0] + a[1] < _VANISHED:
-        return 0.0, UNIT
-    power = math.exp(a[0])
-    return power, power * _grown(a[1]) + LIBM * power + (FLOOR if power < _SMALL else 0.0)
-
-
-@inlined
-def expm1(a: Bounded) -> Bounded:
-    if a[0] + a[1] < -40:
-        return -1.0, 2.0**-57  # exp of less than -40 is smaller
-    less = math.expm1(a[0])
-    return less, (1 + max(less, 0.0)) * _grown(a[1]) + _rounded(less)
-
-
-@inlined
-def log(a: Bounded) -> Bounded:
-    least = a[0] - a[1]
-    if not least > 0:
-        return 0.0, _UNKNOWN
-    found = math.log(a[0])
-    return found, a[1] / least + _rounded(found)
-
-
-@inlined
-def log1p(a: Bounded) -> Bounded:
-    least = (1 + a[0]) - a[1]
-    if not least > SLACK * (1 + a[0]):
-        return 0.0, _UNKNOWN
-    found = math.log1p(a[0])
-    return found, a[1] / least + _rounded(found) + (UNIT if 0 < a[1] < _SMALL else 0.0)
-
-
-@inlined
-def sqrt(a: Bounded) -> Bounded:
-    if not (a[0] > _SMALL and a[0] > a[1]):
-        return 0.0, 0.0 if a[0] == 0 and a[1] == 0 else _UNKNOWN
-    root = math.sqrt(a[0])
-    return root, (a[1] + abs(fma(-root, root, a[0]))) / root
-
-
-@inlined
-def sinh(a: Bounded) -> Bounded:
-    found = math.sinh(a[0])
-    return found, (1 + abs(found)) * a[1] * (1 + 2 * _grown(a[1])) + _rounded(found)
-
-
-@inlined
-def cosh(a: Bounded) -> Bounded:
-    found = math.cosh(a[0])
-    return found, found * a[1] * (1 + 2 * _grown(a[1])) + _rounded(found)
-
-
-@inlined
-def tanh(a: Bounded) -> Bounded:
-    found = math.tanh(a[0])
-    slope = 1.0 if abs(a[0]) - a[1] < 20 else 2.0**-55  # the derivative at 20 is below 2**-55
-    return found, slope * a[1] + _rounded(found)
-
-
-@inlined
-def softplus(a: Bounded) -> Bounded:
-    if a[0] + a[1] < _VANISHED:
-        return 0.0, UNIT
-    power = math.exp(-abs(a[0]))
-    tail = math.log1p(power)
-    missed = 3 * LIBM * tail + (FLOOR if tail < _SMALL else 0.0)
-    if a[0] <= 0:
-        return tail, missed + min(a[1], power * _grown(a[1]))
-    return add((a[0], a[1]), (tail, missed))
-
-
-@inlined
-def sigmoid(a: Bounded) -> Bounded:
-    if a[0] + a[1] < _VANISHED:
-        return 0.0, UNIT
-    power = math.exp(-abs(a[0]))
-    found = (power if a[0] < 0 else 1.0) / (1.0 + power)
-    return found, 3 * LIBM * found + power * _grown(a[1]) + (FLOOR if found < _SMALL else 0.0)
-
-
-@inlined
-def xlogy(a: Bounded, b: Bounded) -> Bounded:
-    if a[0] == 0 and a[1] == 0 and b[0] - b[1] > -_UNKNOWN:
-        return 0.0, 0.0
-    return mul(a, log(b))
-
-
-@inlined
-def power(a: Bounded, b: Bounded) -> Bounded:
-    """a**b of a positive a; 0 for 0**b, b positive."""
-    least = a[0] - a[1]
-    if not least > 0:
-        return 0.0, 0.0 if a[0] == 0 and a[1] == 0 and b[0] > b[1] else _UNKNOWN
-    found = math.pow(a[0], b[0])
-    moved = abs(b[0]) * (a[1] / least) + b[1] * (abs(math.log(a[0])) + a[1] / least) * (1 + LIBM)
-    return found, found * _grown(moved) + LIBM * found + (FLOOR if found < _SMALL else 0.0)
+    return 0.0, UNKNOWN
 
 
 @inlined

@@ -68,7 +68,7 @@ class Asked:
         Raises:
             NoAnswer: The target cannot be opened, refuses, or was lost; it is opened again at the next question.
         """
-        worker = self._opened()
+        worker = self.opened()
         request = Evaluate(
             path=str(loss.path.resolve()),
             dtype=cast(Dtype, dtype),
@@ -90,7 +90,12 @@ class Asked:
         assert isinstance(reply, Evaluated), "one of the two that were asked for"
         return unpacked(reply.arrays)
 
-    def _opened(self) -> workers.Worker:
+    def opened(self) -> workers.Worker:
+        """The worker, started where it is not there; a question does that too.
+
+        Raises:
+            NoAnswer: It cannot be opened.
+        """
         if self._closed:
             raise NoAnswer("not installed", self._closed)
         if self._worker is None:

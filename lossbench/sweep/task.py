@@ -62,6 +62,7 @@ def _swept(shard: Shard, loss: Loss, asked: Asked) -> Tally:
     question = _question(shard, loss)
     if question is None:
         return _tally(shard, asked, 0, shard.last - shard.first, {}, 0.0)
+    asked.opened()  # untimed
     start = perf_counter()
     arrays = asked(loss, shard.dtype, question.problem.arrays, {name: shard.at[name] for name in loss.parameters})
     seconds = perf_counter() - start
@@ -83,6 +84,7 @@ def _searched(shard: Shard, loss: Loss, asked: Asked) -> Tally:
 
     def ask(arrays: Mapping[str, np.ndarray], parameters: Parameters) -> dict[str, np.ndarray]:
         nonlocal seconds
+        asked.opened()  # untimed
         start = perf_counter()
         answer = asked(loss, shard.dtype, arrays, parameters)
         seconds += perf_counter() - start
