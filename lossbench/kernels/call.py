@@ -157,7 +157,7 @@ class Kernel:
         """The result, for any number of points."""
         divisor = self._divisor(module, arguments, sizes) if self.reduction == "mean" and not self.pooled else None
         tail: list[object] = list(slopes)
-        if slopes:
+        if self.gradient:
             scale = 1.0 if divisor is None else 1.0 / divisor if divisor else np.nan
             tail.insert(0, scale if self._by_case else self.dtype.type(scale))
         name, each = "value_and_gradient" if self.gradient else "value", values is not None

@@ -15,6 +15,7 @@ from lossbench.sweep.shard import Record, Shard, Unanswered
 from lossbench.sweep.task import Source
 
 TRIES = 2
+ENDING = 10.0  # seconds for an idle process to end its workers and remove its folders by itself
 
 
 def performed(shards: Sequence[Shard], sources: Mapping[str, Source], processes: int) -> Iterator[Record]:
@@ -106,6 +107,8 @@ class _Hand:
     def end(self) -> None:
         """Let it go, with all that it started."""
         self.pipe.close()
+        if not self.left:
+            self._process.join(ENDING)
         self._process.terminate()
         self._process.join()
 
