@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lossbench.porting import Recipe, port
     from lossbench.runs import Run, run
     from lossbench.spec import load, names
-    from lossbench.sweep.whole import Sweep, sweep
+    from lossbench.sweeps.whole import Sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,7 @@ _HOME = {
     "Run": "runs",
     "SpecError": "errors",
     "StoreError": "errors",
-    "Sweep": "sweep.whole",
+    "Sweep": "sweeps.whole",
     "Unsupported": "errors",
     "coverage": "audit",
     "evaluate": "evaluation",
@@ -40,7 +40,7 @@ _HOME = {
     "port": "porting",
     "reference": "evaluation",
     "run": "runs",
-    "sweep": "sweep.whole",
+    "sweep": "sweeps.whole",
 }
 
 __all__ = [

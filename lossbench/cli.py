@@ -22,7 +22,7 @@ from lossbench import spec
 from lossbench.budget import command as budgets
 from lossbench.errors import LossbenchError
 from lossbench.records import Job
-from lossbench.sweep import command as sweeps
+from lossbench.sweeps import command as sweeps
 
 UNMEASURED = ("not installed", "crashed", "timed out", "out of memory")
 

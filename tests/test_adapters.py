@@ -300,4 +300,3 @@ def test_what_is_compiled_serves_cases_that_differ_in_their_numbers(framework):
     assert adapter._kept.of(replace(first, timed=True)) != kept
     assert adapter.prepare(second).arrays()["value"].tolist() == [2.5]
     assert adapter.prepare(other).arrays()["value"].tolist() == [4.0]
-

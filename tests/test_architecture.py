@@ -14,7 +14,7 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "optax"}
 # A module may import modules of its own layer and of those below it.
 LAYERS = (
     {"cli"},
-    {"audit", "budget", "doctor", "evaluation", "porting", "report", "runs", "sweep", "terminal"},
+    {"audit", "budget", "doctor", "evaluation", "porting", "report", "runs", "sweeps", "terminal"},
     {
         "accuracy",
         "answers",

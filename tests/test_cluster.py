@@ -15,7 +15,7 @@ import pytest
 
 from lossbench import spec
 from lossbench.errors import LossbenchError, StoreError
-from lossbench.sweep import joining, whole
+from lossbench.sweeps import joining, whole
 
 FAKE = Path(__file__).parent / "fake_adapter"
 ASKED = {"targets": ["fake:planted"], "dtypes": ["bfloat16"]}
@@ -49,7 +49,7 @@ def local(own, tmp_path_factory):
 def cluster():
     """The module, which needs Dask."""
     pytest.importorskip("distributed", reason="needs Dask: pip install 'lossbench[cluster]'")
-    from lossbench.sweep import cluster
+    from lossbench.sweeps import cluster
 
     return cluster
 
@@ -235,7 +235,7 @@ def test_no_scheduler_is_a_clear_error(cluster, monkeypatch):
 
 
 def test_without_dask_it_is_said_how_to_get_it():
-    hide = "import sys; sys.modules['distributed'] = None; from lossbench.sweep import cluster"
+    hide = "import sys; sys.modules['distributed'] = None; from lossbench.sweeps import cluster"
     done = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False)
 
     assert "LossbenchError: a Dask cluster needs distributed, which is not installed; try: pip install" in done.stderr

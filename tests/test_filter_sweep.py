@@ -8,10 +8,10 @@ import pytest
 from lossbench import answers, inputs, spec, ulp
 from lossbench.adapters import reference
 from lossbench.records import REFERENCE, Case
-from lossbench.sweep import fast, patterns
-from lossbench.sweep.fast_judge import INFINITY, OPEN, judge
-from lossbench.sweep.part import graded, part
-from lossbench.sweep.shard import CATEGORIES
+from lossbench.sweeps import fast, patterns
+from lossbench.sweeps.fast_judge import INFINITY, OPEN, judge
+from lossbench.sweeps.part import graded, part
+from lossbench.sweeps.shard import CATEGORIES
 
 POINTS = 3000
 NOISE = (0.0, 0.0, 0.0, 1.0, -1.0, 2.0, 7.0, -3e6)  # ulps by which results are wrong

@@ -8,7 +8,7 @@ from lossbench.lineage import BITS, Link, Wrong
 from lossbench.records import REFERENCE, Output
 from lossbench.store import Store
 from lossbench.suite import Accuracy, Suite
-from lossbench.sweep.ask import evaluator
+from lossbench.sweeps.ask import evaluator
 
 LOSS = spec.load("squared_error")
 POINTS = 400

@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from lossbench import conditioning, inputs, spec, worst
 from lossbench.errors import LossbenchError
-from lossbench.sweep import search_excuses, search_moves
-from lossbench.sweep.search import CLASSES, covers, search
-from lossbench.sweep.search_space import Space, numbers, places, sizes_of, stepped, top
-from lossbench.sweep.seeds import SORTS, Seeds, random_of
+from lossbench.sweeps import search_excuses, search_moves
+from lossbench.sweeps.search import CLASSES, covers, search
+from lossbench.sweeps.search_space import Space, numbers, places, sizes_of, stepped, top
+from lossbench.sweeps.seeds import SORTS, Seeds, random_of
 from lossbench.ulp import FORMATS
 
 EVERY = [loss for loss in spec.load_all() if covers(loss)]

@@ -13,11 +13,11 @@ from lossbench import cli, plan, spec
 from lossbench.errors import LossbenchError, StoreError
 from lossbench.evaluation import reference
 from lossbench.records import Target
-from lossbench.sweep import patterns, table, whole
-from lossbench.sweep import plan as planned_shards
-from lossbench.sweep.ask import Asked, NoAnswer, evaluator
-from lossbench.sweep.folder import Folder
-from lossbench.sweep.task import Source, loss_of
+from lossbench.sweeps import patterns, table, whole
+from lossbench.sweeps import plan as planned_shards
+from lossbench.sweeps.ask import Asked, NoAnswer, evaluator
+from lossbench.sweeps.folder import Folder
+from lossbench.sweeps.task import Source, loss_of
 
 FAKE = Path(__file__).parent / "fake_adapter"
 LOSS = spec.load("absolute_error")
@@ -260,7 +260,7 @@ def test_the_folder_is_locked_while_it_is_written(planted):
         folder.close()
 
 
-def test_sweep_is_called_by_the_name_of_its_package():
+def test_the_api_has_sweeps():
     assert callable(lossbench.sweep)
     with pytest.raises(LossbenchError, match="unknown dtype 'int8'"):
         lossbench.sweep("huber", dtypes=["int8"])

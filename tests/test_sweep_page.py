@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from lossbench import spec
 from lossbench.records import Target
 from lossbench.report import sweep as page
-from lossbench.sweep.folder import Folder, Session
-from lossbench.sweep.shard import CATEGORIES, Extreme, Part, Shard, Tally, Unanswered
-from lossbench.sweep.whole import Sweep
+from lossbench.sweeps.folder import Folder, Session
+from lossbench.sweeps.shard import CATEGORIES, Extreme, Part, Shard, Tally, Unanswered
+from lossbench.sweeps.whole import Sweep
 
 LOSS = spec.load("absolute_error")
 SHARD = Shard(

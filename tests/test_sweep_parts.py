@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from lossbench import plan, spec
 from lossbench.errors import LossbenchError
 from lossbench.records import Target
-from lossbench.sweep import patterns, shard
-from lossbench.sweep import plan as planned
-from lossbench.sweep.part import histogram, part
-from lossbench.sweep.shard import CATEGORIES, Shard, Tally, Unanswered, joined
+from lossbench.sweeps import patterns, shard
+from lossbench.sweeps import plan as planned
+from lossbench.sweeps.part import histogram, part
+from lossbench.sweeps.shard import CATEGORIES, Shard, Tally, Unanswered, joined
 from lossbench.ulp import FORMATS, Exact
 
 SHARD = Shard(

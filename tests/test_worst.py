@@ -11,7 +11,7 @@ from lossbench.errors import LossbenchError, SpecError
 from lossbench.records import REFERENCE
 from lossbench.store import Store
 from lossbench.suite import Suite
-from lossbench.sweep import keeping, whole
+from lossbench.sweeps import keeping, whole
 from lossbench.worst import Worst
 
 FAKE = Path(__file__).parent / "fake_adapter"

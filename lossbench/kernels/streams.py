@@ -72,7 +72,7 @@ def added(place: Any, count: int) -> float:
     """The sum of the first *count* numbers in a room, in float64."""
     total = 0.0
     for at in range(count):
-        total = accumulated(total, float(taken(place, at)))
+        total = accumulated(total, np.float64(taken(place, at)))
     return total
 
 
@@ -83,7 +83,7 @@ def summed(row: np.ndarray) -> float:
     for first in range(0, len(row), PIECE):
         part = 0.0
         for at in range(first, min(first + PIECE, len(row))):
-            part = accumulated(part, float(row[np.uint64(at)]))  # a signed one may count from the end
+            part = accumulated(part, np.float64(row[np.uint64(at)]))  # a signed one may count from the end
         total, error = compensated(total, error, part)
     return completed(total, error)
 
@@ -93,12 +93,13 @@ def length_of(row: np.ndarray) -> float:
     """The root of the sum of a row's squares."""
     plain = 0.0
     for at in range(len(row)):
-        plain = accumulated(plain, float(row[at]) * float(row[at]))
+        x = np.float64(row[np.uint64(at)])
+        plain = accumulated(plain, x * x)
     large, little = 0.0, 0.0
     if not 1e-260 < plain < 1e300:
         plain = 0.0
         for at in range(len(row)):
-            plain, large, little = squares(plain, large, little, float(row[at]))
+            plain, large, little = squares(plain, large, little, np.float64(row[np.uint64(at)]))
     return root(plain, large, little)
 
 

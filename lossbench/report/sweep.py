@@ -16,9 +16,9 @@ from lossbench.report.tables import Cell as Box
 from lossbench.report.tables import Table
 from lossbench.report.words import Mark
 from lossbench.shown import decimal
-from lossbench.sweep.shard import BAD, Category, Extreme, Part
-from lossbench.sweep.table import WHAT, Cell
-from lossbench.sweep.whole import Sweep
+from lossbench.sweeps.shard import BAD, Category, Extreme, Part
+from lossbench.sweeps.table import WHAT, Cell
+from lossbench.sweeps.whole import Sweep
 
 STATIC = Path(__file__).parent / "static"
 STYLE = """

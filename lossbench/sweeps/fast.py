@@ -17,10 +17,10 @@ from lossbench import conditioning, verdicts
 from lossbench.formula import filter as filters
 from lossbench.inputs import Problem
 from lossbench.loss import Loss
-from lossbench.sweep import fast_judge
-from lossbench.sweep.fast_judge import INFINITY, NO_BIN, OPEN, Judged
-from lossbench.sweep.part import graded, part
-from lossbench.sweep.shard import BAD, CATEGORIES, RIGHT, Part, joined
+from lossbench.sweeps import fast_judge
+from lossbench.sweeps.fast_judge import INFINITY, NO_BIN, OPEN, Judged
+from lossbench.sweeps.part import graded, part
+from lossbench.sweeps.shard import BAD, CATEGORIES, RIGHT, Part, joined
 from lossbench.ulp import Exact
 
 MANY = 1 << 18  # inputs of one loss from which on compiling its filter pays

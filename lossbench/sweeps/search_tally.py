@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from lossbench.inputs import Problem
 from lossbench.shown import hexadecimal
-from lossbench.sweep.part import LARGEST, categories, histogram
-from lossbench.sweep.search_score import NONE, Compared, errors
-from lossbench.sweep.shard import BAD, CATEGORIES, Extreme, Part, joined
+from lossbench.sweeps.part import LARGEST, categories, histogram
+from lossbench.sweeps.search_score import NONE, Compared, errors
+from lossbench.sweeps.shard import BAD, CATEGORIES, Extreme, Part, joined
 
 
 def parts(problems: Sequence[Problem], found: Sequence[Compared], far: np.ndarray) -> dict[str, Part]:

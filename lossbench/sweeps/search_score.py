@@ -10,8 +10,8 @@ import numpy as np
 from lossbench import answers, conditioning, inputs, verdicts
 from lossbench.adapters import reference
 from lossbench.records import REFERENCE, Case
-from lossbench.sweep.search_excuses import MOVED, conventional, moved
-from lossbench.sweep.search_space import Points, Space
+from lossbench.sweeps.search_excuses import MOVED, conventional, moved
+from lossbench.sweeps.search_space import Points, Space
 from lossbench.text import Number
 from lossbench.ulp import FORMATS, Entries, Exact, entries
 

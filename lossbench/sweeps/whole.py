@@ -16,12 +16,12 @@ import pandas as pd
 from lossbench import adapters, plan, spec
 from lossbench.errors import LossbenchError
 from lossbench.loss import Loss
-from lossbench.sweep import local, shard, table
-from lossbench.sweep import plan as planned
-from lossbench.sweep.folder import Folder, Session
-from lossbench.sweep.shard import Record, Shard, Tally, Unanswered
-from lossbench.sweep.table import Cell
-from lossbench.sweep.task import Source
+from lossbench.sweeps import local, shard, table
+from lossbench.sweeps import plan as planned
+from lossbench.sweeps.folder import Folder, Session
+from lossbench.sweeps.shard import Record, Shard, Tally, Unanswered
+from lossbench.sweeps.table import Cell
+from lossbench.sweeps.task import Source
 from lossbench.text import Dtype, Number
 
 EVALUATIONS = 100_000  # of each shard of a search
@@ -222,7 +222,7 @@ def _performers(folder: Folder, processes: int, scheduler: str | None) -> Iterat
         yield processes, partial(local.performed, processes=processes)
         return
     try:
-        from lossbench.sweep import cluster  # needs Dask
+        from lossbench.sweeps import cluster  # needs Dask
 
         with cluster.connected(scheduler) as found:
             yield found.processes, found.performed

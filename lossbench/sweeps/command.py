@@ -18,8 +18,8 @@ from rich.table import Table
 from lossbench.errors import LossbenchError
 
 if TYPE_CHECKING:
-    from lossbench.sweep.shard import Shard
-    from lossbench.sweep.whole import Sweep
+    from lossbench.sweeps.shard import Shard
+    from lossbench.sweeps.whole import Sweep
 
 HELP = (
     "The worst errors of value and gradient: over every input in 16 bits, by a search elsewhere.\n\n"
@@ -86,8 +86,8 @@ def sweep(
 ) -> None:
     """Sweep, and print what was found; see `HELP`."""
     from lossbench import terminal
-    from lossbench.sweep import whole  # imports pandas and the oracle
-    from lossbench.sweep.folder import Folder
+    from lossbench.sweeps import whole  # imports pandas and the oracle
+    from lossbench.sweeps.folder import Folder
 
     whole.hands(processes)
     if exhaustive and search:
@@ -95,7 +95,7 @@ def sweep(
     if resume is not None and (losses or every or target or dtype or exhaustive or search or grid or at or share):
         raise LossbenchError("a resumed sweep does what was planned; leave out losses, --target, --dtype and the like")
     if join:
-        from lossbench.sweep import joining
+        from lossbench.sweeps import joining
 
         if resume is not None or losses or every:
             raise LossbenchError("--join puts finished folders together; leave out losses, --all and --resume")
@@ -135,7 +135,7 @@ def sweep(
         raise typer.Exit(130) from None
     _finished(done, as_json)
     if keep:
-        from lossbench.sweep import keeping
+        from lossbench.sweeps import keeping
 
         for path in keeping.keep(done, losses or ()):
             out.print(f"{escape(str(path))} written", soft_wrap=True)

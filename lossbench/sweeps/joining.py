@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lossbench.errors import StoreError
 from lossbench.loss import Loss
-from lossbench.sweep import whole
-from lossbench.sweep.folder import Folder, Session
-from lossbench.sweep.shard import Record, Shard, Unanswered
-from lossbench.sweep.whole import Sweep
+from lossbench.sweeps import whole
+from lossbench.sweeps.folder import Folder, Session
+from lossbench.sweeps.shard import Record, Shard, Unanswered
+from lossbench.sweeps.whole import Sweep
 
 
 def join(shares: Sequence[str | Path], out: str | Path = "reports") -> Sweep:

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from lossbench.loss import Loss
-from lossbench.sweep.shard import Shard
+from lossbench.sweeps.shard import Shard
 from lossbench.text import Domain
 
 BITS: Mapping[str, int] = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}

@@ -9,9 +9,9 @@ from itertools import groupby
 import pandas as pd
 
 from lossbench.loss import Loss
-from lossbench.sweep import patterns
-from lossbench.sweep.plan import FINITE, values
-from lossbench.sweep.shard import BAD, CATEGORIES, Extreme, Part, Record, Shard, Tally, Unanswered, joined, merged
+from lossbench.sweeps import patterns
+from lossbench.sweeps.plan import FINITE, values
+from lossbench.sweeps.shard import BAD, CATEGORIES, Extreme, Part, Record, Shard, Tally, Unanswered, joined, merged
 
 WHAT = ("value", "gradient")
 BOUND = "exhaustive: a bound"

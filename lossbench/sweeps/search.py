@@ -22,12 +22,12 @@ import numpy as np
 from lossbench import inputs
 from lossbench.errors import LossbenchError
 from lossbench.loss import Loss
-from lossbench.sweep.search_moves import children
-from lossbench.sweep.search_score import QUANTITIES, Parameters, Score, compared, problems, score
-from lossbench.sweep.search_space import Points, Space, numbers, sizes_of
-from lossbench.sweep.search_tally import distance, parts, together
-from lossbench.sweep.seeds import Seeds, random_of
-from lossbench.sweep.shard import Part
+from lossbench.sweeps.search_moves import children
+from lossbench.sweeps.search_score import QUANTITIES, Parameters, Score, compared, problems, score
+from lossbench.sweeps.search_space import Points, Space, numbers, sizes_of
+from lossbench.sweeps.search_tally import distance, parts, together
+from lossbench.sweeps.seeds import Seeds, random_of
+from lossbench.sweeps.shard import Part
 
 POINTS = 2048  # asked at once
 TABLES = 512

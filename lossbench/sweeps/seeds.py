@@ -14,8 +14,8 @@ from lossbench import inputs, worst
 from lossbench.formula import floats
 from lossbench.points import STYLES, domain_points
 from lossbench.records import Case
-from lossbench.sweep.search_moves import steps
-from lossbench.sweep.search_space import Points, Space, bits, numbers, places, stepped, top
+from lossbench.sweeps.search_moves import steps
+from lossbench.sweeps.search_space import Points, Space, bits, numbers, places, stepped, top
 from lossbench.text import BATCH, Dtype, axes_of
 
 ENDS = (0.0, 1.0, 0.5, 2.0, 1e-7, 1e-6, 1e-12, 17.0, 88.0, 104.0, 709.0)  # where exp, log1p, clips and ones turn

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lossbench.sweep.search_space import Points, Space, bits, stepped
+from lossbench.sweeps.search_space import Points, Space, bits, stepped
 
 # How often each move is made; those of single numbers most, because they are what finds the last bits.
 MOVES: Mapping[str, int] = {

@@ -13,7 +13,7 @@ import numpy as np
 
 from lossbench import verdicts
 from lossbench.formula.filter_bounds import FLOOR
-from lossbench.sweep.shard import CATEGORIES, RIGHT
+from lossbench.sweeps.shard import CATEGORIES, RIGHT
 from lossbench.ulp import FORMATS
 
 OPEN = -1

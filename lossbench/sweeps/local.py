@@ -10,9 +10,9 @@ from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from typing import cast
 
-from lossbench.sweep import task
-from lossbench.sweep.shard import Record, Shard, Unanswered
-from lossbench.sweep.task import Source
+from lossbench.sweeps import task
+from lossbench.sweeps.shard import Record, Shard, Unanswered
+from lossbench.sweeps.task import Source
 
 TRIES = 2
 ENDING = 10.0  # seconds for an idle process to end its workers and remove its folders by itself

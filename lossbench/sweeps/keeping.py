@@ -12,8 +12,8 @@ import numpy as np
 from lossbench import spec, worst
 from lossbench.errors import LossbenchError
 from lossbench.loss import Loss
-from lossbench.sweep.shard import Category, Extreme, Part, Tally
-from lossbench.sweep.whole import Sweep
+from lossbench.sweeps.shard import Category, Extreme, Part, Tally
+from lossbench.sweeps.whole import Sweep
 from lossbench.worst import Given, Worst
 
 AMISS: tuple[Category, ...] = ("nan", "overflowed spuriously", "missed overflow")

@@ -14,8 +14,8 @@ from lossbench.inputs import rounded
 from lossbench.loss import Loss
 from lossbench.records import Target
 from lossbench.shown import decimal
-from lossbench.sweep import patterns
-from lossbench.sweep.shard import Method, Shard
+from lossbench.sweeps import patterns
+from lossbench.sweeps.shard import Method, Shard
 from lossbench.text import Domain, Dtype, Number
 
 TARGETS = ("torch:eager", "tensorflow:eager", "jax:compiled", "numba:compiled")

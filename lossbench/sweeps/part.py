@@ -8,7 +8,7 @@ import numpy as np
 
 from lossbench import verdicts
 from lossbench.shown import hexadecimal
-from lossbench.sweep.shard import BAD, CATEGORIES, RIGHT, Extreme, Part
+from lossbench.sweeps.shard import BAD, CATEGORIES, RIGHT, Extreme, Part
 from lossbench.ulp import FORMATS, Entries, Exact, entries
 
 LARGEST = float(np.finfo(np.float64).max)  # JSON has no infinity

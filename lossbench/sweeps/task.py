@@ -20,10 +20,10 @@ from lossbench.formula.filter import Bounds
 from lossbench.inputs import Problem
 from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Case, Struct, Target
-from lossbench.sweep import fast, patterns, search
-from lossbench.sweep.ask import Asked, NoAnswer, Parameters
-from lossbench.sweep.part import part
-from lossbench.sweep.shard import Part, Record, Shard, Tally, Unanswered
+from lossbench.sweeps import fast, patterns, search
+from lossbench.sweeps.ask import Asked, NoAnswer, Parameters
+from lossbench.sweeps.part import part
+from lossbench.sweeps.shard import Part, Record, Shard, Tally, Unanswered
 from lossbench.text import Dtype
 from lossbench.ulp import Exact
 

@@ -20,8 +20,8 @@ from lossbench.errors import StoreError
 from lossbench.journal import Journal
 from lossbench.loss import Loss
 from lossbench.records import Struct
-from lossbench.sweep import shard
-from lossbench.sweep.shard import Record, Shard
+from lossbench.sweeps import shard
+from lossbench.sweeps.shard import Record, Shard
 
 FORMAT = 1
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from lossbench import __version__
 from lossbench.errors import LossbenchError
-from lossbench.sweep import task
-from lossbench.sweep.shard import Record, Shard, Unanswered
-from lossbench.sweep.task import Source
+from lossbench.sweeps import task
+from lossbench.sweeps.shard import Record, Shard, Unanswered
+from lossbench.sweeps.task import Source
 
 try:
     from distributed import Client, Future, KilledWorker, as_completed
@@ -135,7 +135,7 @@ def _same(client: Client) -> None:
 
     def asked() -> str:  # by value: a worker may have no lossbench
         try:
-            from lossbench.sweep import cluster
+            from lossbench.sweeps import cluster
         except Exception as error:
             return f"none that works: {error}"
         return str(cluster.code())
