@@ -84,7 +84,7 @@ def test_gradients_are_those_of_the_sum(framework, name):
         for sign in (-1, 1):
             moved = plain.arrays[key].copy()
             moved[at] += sign * step
-            there = inputs.Problem(**{**vars(plain), "arrays": plain.arrays | {key: moved}})
+            there = replace(plain, arrays=plain.arrays | {key: moved})
             ends.append(numbers(opened(framework).prepare(there).forward()).sum())
         differences[at] = (ends[1] - ends[0]) / (2 * step)
 
@@ -95,7 +95,7 @@ def own_points(one: inputs.Problem, style: int) -> inputs.Problem:
     """The points of one style."""
     arrays = {key: array[style :: len(STYLES)] for key, array in one.arrays.items()}
     weight = None if one.sample_weight is None else one.sample_weight[style :: len(STYLES)]
-    return inputs.Problem(**{**vars(one), "arrays": arrays, "sample_weight": weight})
+    return replace(one, arrays=arrays, sample_weight=weight)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

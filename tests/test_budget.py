@@ -171,6 +171,14 @@ def test_sums_within_an_ulp_are_no_news():
     assert comparison.decided(Errors(ulp=0.5), Errors(ulp=0.9), 0.5) == ("worse", "ulp")
 
 
+def test_on_another_processor_only_a_new_sort_of_mismatch_is_worse():
+    before = Errors(ulp=3.0, inf=1)
+
+    assert comparison.decided(before, Errors(ulp=9.0, inf=1), 0.5, here=False) == ("worse elsewhere", "ulp")
+    assert comparison.decided(before, Errors(ulp=3.0, inf=2), 0.5, here=False) == ("worse elsewhere", "inf")
+    assert comparison.decided(before, Errors(ulp=3.0, inf=2, nan=1), 0.5, here=False) == ("worse", "nan")
+
+
 def test_other_inputs_are_not_comparable(compare, made):
     other = edited(made["torch"], "domain 40", lambda kept: Kept(inputs="elsewhere", value=Errors(ulp=0.25)))
 

@@ -18,9 +18,9 @@ from lossbench.records import REFERENCE, Environment, Job, Output, Refusal, Targ
 from lossbench.text import Dtype
 from lossbench.ulp import entries
 
-RESULTS = ("worse", "no answer", "better", "kept", "not comparable", "no budget", "not measured")
+RESULTS = ("worse", "no answer", "worse elsewhere", "better", "kept", "not comparable", "no budget", "not measured")
 FAILING = ("worse", "no answer")
-SLACK = 1.125  # another processor rounds and adds in another order; a real loss of accuracy is more than an eighth
+SLACK = 1.125  # other threads add in another order; a real loss of accuracy is more than an eighth
 COLUMNS = ("loss", "target", "framework", "version", "mode", "device", "dtype", "against", "case", "what", "result")
 ENTRIES = {"ulp": "ulps"}  # what `ulp.Entries` calls an error; the others have one name
 
@@ -105,8 +105,9 @@ def compare(answers: Answers, jobs: pd.DataFrame, carried: Mapping[str, Budget])
         loss, target, framework, version, mode, device, dtype: The cell.
         against: The version whose budget it is compared with; nothing where there is none.
         case, what: The case as budgets call it; value, gradient, or nothing where the row is about both.
-        result: "worse"; "no answer", where there was one; "better"; "kept"; "not comparable", where no case of the
-            budget had these inputs; "no budget" of this loss, mode and dtype; "not measured", though the budget was.
+        result: "worse"; "no answer", where there was one; "worse elsewhere", on another processor than the budget's;
+            "better"; "kept"; "not comparable", where no case of the budget had these inputs; "no budget" of this loss,
+            mode and dtype; "not measured", though the budget was.
         before, now: An error in ulps, or a count of mismatches; or why there is none now.
         worst: The input that shows it in decimal and hex, what came out and what is exact, where the result is worse.
     """
@@ -115,15 +116,19 @@ def compare(answers: Answers, jobs: pd.DataFrame, carried: Mapping[str, Budget])
         groups.setdefault((one.job.target, one.version, one.job.case.loss, one.job.case.dtype), []).append(one)
     who = {(target.framework, version) for target, version, _, _ in groups}
     chosen = {one: shelf.chosen(*one, carried) for one in who}
+    processors = {target: one.machine.get("processor", "") for target, one in environments(answers).items()}
     rows: list[dict[str, object]] = []
     for (target, version, loss, dtype), group in groups.items():
         of = next((one for one in chosen[target.framework, version] if loss in one.cells), None)
         cell = of.cells[loss].get(mode_of(target), {}).get(dtype, {}) if of else {}
         kept = {whole(one).inputs: whole(one) for one in cell.values()}
         labels = {**group[0].job.labels, "version": version, "against": of.version if of else ""}
+        here = of is not None and of.processor == processors.get(target)
         for one in group:
             if one.inputs in kept:
-                rows += ({**labels, "case": one.name, **row} for row in _rows(answers, one, kept[one.inputs]))
+                rows += (
+                    {**labels, "case": one.name, **row} for row in _rows(answers, one, kept[one.inputs], here=here)
+                )
             else:
                 result = "not comparable" if cell else "no budget"
                 rows.append({**labels, "case": one.name, "what": "", "result": result})
@@ -175,20 +180,24 @@ def _errors(row: Mapping[str, object], what: str) -> Errors:
     return Errors.of(ulp, judged, [int(str(row[f"{what}_{name}"])) for name in COUNTS])
 
 
-def _rows(answers: Answers, one: Found, before: Kept) -> Iterator[dict[str, object]]:
+def _rows(answers: Answers, one: Found, before: Kept, *, here: bool) -> Iterator[dict[str, object]]:
     if one.kept is None:
         yield {"what": "", "result": "no answer" if one.said_no else "not measured", "now": one.why}
         return
     floor = verdicts.EXACT if one.job.case.reduction == "none" else verdicts.FAITHFUL  # threads decide how sums round
     for what in accuracy.WHAT:
         old, now = getattr(before, what), getattr(one.kept, what)
-        result, name = decided(old, now, floor)
-        worst = _worst(answers, one.job, what, name) if result == "worse" else ""
+        result, name = decided(old, now, floor, here=here)
+        worst = _worst(answers, one.job, what, name) if result.startswith("worse") else ""
         yield {"what": what, "result": result, "before": _told(old, name), "now": _told(now, name), "worst": worst}
 
 
-def decided(before: Errors, now: Errors, floor: float) -> tuple[str, str]:
-    """The result, and by which number: mismatches first, for an error in ulps is one of the entries without any."""
+def decided(before: Errors, now: Errors, floor: float, *, here: bool = True) -> tuple[str, str]:
+    """The result, and by which number: mismatches first, for an error in ulps is one of the entries without any.
+
+    On another processor (not *here*) libraries choose other instructions, and what is left of a cancellation is another
+    number: there only a mismatch of a sort that there was none of is worse.
+    """
     changes = {name: getattr(now, name) - getattr(before, name) for name in COUNTS}
     for result, names in (
         ("worse", [name for name in COUNTS if changes[name] > 0]),
@@ -197,6 +206,9 @@ def decided(before: Errors, now: Errors, floor: float) -> tuple[str, str]:
         ("better", [name for name in ("ulp", "judged") if _grew(getattr(now, name), getattr(before, name), floor)]),
     ):
         if names:
+            fresh = [name for name in names if name in COUNTS and not getattr(before, name)]
+            if result == "worse" and not here:
+                return ("worse", fresh[0]) if fresh else ("worse elsewhere", names[0])
             return result, names[0]
     return "kept", "ulp"
 

@@ -16,14 +16,15 @@ RESULTS: Mapping[str, Mark] = {
     for mark in (
         Mark("✗", "worse", "bad", "a larger error, or another mismatch, than this version was measured to have"),
         Mark("⊘", "no answer", "bad", "the framework gives no numbers where it gave some"),
+        Mark("≠", "worse elsewhere", "other", "a larger error, on another processor than that of the budget"),
         Mark("★", "better", "good", "a smaller error than this version was measured to have"),
-        Mark("✓", "kept", "good", "as it was measured, but for an eighth that another processor explains"),
+        Mark("✓", "kept", "good", "as it was measured, but for an eighth that the order of additions explains"),
         Mark("≠", "not comparable", "other", "no case has the inputs at which the budget was measured"),
         Mark("–", "no budget", "none", "this version has none for this loss, mode and dtype"),
         Mark("–", "not measured", "none", "the budget has cases, but this run measured none of them"),
     )
 }
-CHANGED = ("worse", "no answer", "better")
+CHANGED = ("worse", "no answer", "worse elsewhere", "better")
 
 
 def section(frame: pd.DataFrame) -> dict[str, object]:
