@@ -188,7 +188,7 @@ class _Names:
         unfit = [f"{one}.shape[0] != number" for one in (*others, *self.outputs)]
         unfit += [f"overlap({one}, {other})" for one in self.outputs for other in arrays]
         unfit += [f"overlap({one}, {other})" for one, other in combinations(self.outputs, 2)]
-        scale = ["1 / divisor"] if self.gradients else []
+        scale = ["wide(1) / divisor"] if self.gradients else []
         return _AT_ONCE.format(
             name=name,
             arguments=", ".join([*self.given.values(), "count", *self.outputs]),
