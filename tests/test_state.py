@@ -85,7 +85,7 @@ class TestFold:
         assert first == np.asarray(prepared.forward()) == prepared.arrays()["value"] == 3
 
     def test_compiled_steps_agree_with_eager_ones(self, framework):
-        for mode in plan.modes(framework)[1:]:
+        for mode in {*plan.modes(framework)[1:]} - {"keras"}:  # a process has Keras on one framework alone
             one = drift(64, "uneven", "float64")
             got, exact = opened(framework, mode).prepare(one).arrays()["value"], one.certified().value.high
 

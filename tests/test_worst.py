@@ -214,7 +214,9 @@ def swept(tmp_path_factory):
     own = folder / "absolute_error.toml"
     own.write_text(spec.load("absolute_error").source, encoding="utf-8")
     start = {"y_pred": "0x1.8p+1", "y_true": "0x0p+0"}
-    worst.write(spec.load(own), [replace(HUBER, target="fake:well:cpu", at=start, ulps=0.75, conditioned=0.75)])
+    other = replace(HUBER, target="fake:well:cpu", at=start, ulps=0.75, conditioned=0.75)
+    cured = replace(HUBER, target="fake:planted:cpu", at={"y_pred": "0x1p+0", "y_true": "0x0p+0"}, ulps=900.0)
+    worst.write(spec.load(own), [other, cured])
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FAKE))
         patch.setenv("PYTHONPATH", str(FAKE))
@@ -231,6 +233,7 @@ def test_what_a_sweep_finds_is_kept_beside_the_spec(swept):
     assert [one.target for one in found if one.ulps == np.inf] == ["fake:planted:cpu"]
     assert next(one for one in found if one.ulps == np.inf).at["y_pred"] in ("0x1.8p+1", "0x1.4p+2")
     assert [one.target for one in found].count("fake:well:cpu") == 1  # what others were found at stays
+    assert 900.0 not in [one.ulps for one in found]  # what is right by now does not
 
 
 def test_a_sweep_of_a_spec_that_is_not_known_is_not_kept(swept):

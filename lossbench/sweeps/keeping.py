@@ -12,8 +12,9 @@ import numpy as np
 from lossbench import spec, worst
 from lossbench.errors import LossbenchError
 from lossbench.loss import Loss
-from lossbench.sweeps.shard import Category, Extreme, Part, Tally
+from lossbench.sweeps.shard import Category, Extreme, Part, Shard, Tally
 from lossbench.sweeps.whole import Sweep
+from lossbench.text import Number
 from lossbench.worst import Given, Worst
 
 AMISS: tuple[Category, ...] = ("nan", "overflowed spuriously", "missed overflow")
@@ -39,7 +40,9 @@ def keep(done: Sweep, losses: Sequence[str | Path] = ()) -> list[Path]:
     files = []
     for name, loss in found.items():
         new = [one for tally in tallies[name] for one in kept(loss, tally)]
-        files.append(worst.write(loss, worst.merged(worst.kept(loss), new)))
+        # A search begins where the kept inputs are, so it has found those of them that are bad still.
+        old = [one for one in worst.kept(loss) if not any(_searched(one, tally, loss) for tally in tallies[name])]
+        files.append(worst.write(loss, worst.merged(old, new)))
     return [path for path in files if path.exists()]
 
 
@@ -52,6 +55,19 @@ def _current(name: str, digest: str, named: dict[str, Loss]) -> Loss:
     return loss
 
 
+def _searched(one: Worst, tally: Tally, loss: Loss) -> bool:
+    """Whether *tally* is of a search for what *one* was found for."""
+    shard = tally.shard
+    asked = (shard.method, shard.dtype, shard.target.name, _chosen(loss, shard))
+    return asked == ("search", one.dtype, one.target, dict(one.parameters))
+
+
+def _chosen(loss: Loss, shard: Shard) -> dict[str, Number | list[Number]]:
+    """The parameters that are not at their defaults."""
+    defaults = {name: one.default for name, one in loss.parameters.items()}
+    return {name: said for name, said in shard.at.items() if defaults.get(name, said) != said}
+
+
 def kept(loss: Loss, tally: Tally) -> list[Worst]:
     """Of value and gradients the largest error in ulps, the largest after conditioning, and one of kind where there is
     one; none that is within correct rounding."""
@@ -59,7 +75,6 @@ def kept(loss: Loss, tally: Tally) -> list[Worst]:
     version = f"{shard.target.framework} {tally.versions.get(shard.target.framework, '')}".strip()
     method = f"{shard.method}, {tally.evaluations} evaluations"
     method += f", seed {shard.seed}" if shard.method == "search" else ""
-    defaults = {name: one.default for name, one in loss.parameters.items()}
     found = []
     for name, part in tally.parts.items():
         for extreme in _extremes(part):
@@ -70,7 +85,7 @@ def kept(loss: Loss, tally: Tally) -> list[Worst]:
                     target=shard.target.name,
                     quantity="value" if name == "value" else "gradient",
                     at={one: _read(extreme.at[one], label=given.kind == "label") for one, given in loss.inputs.items()},
-                    parameters={one: said for one, said in shard.at.items() if defaults.get(one, said) != said},
+                    parameters=_chosen(loss, shard),
                     ulps=np.inf if amiss else extreme.ulps or 0.0,
                     conditioned=np.inf if amiss else extreme.judged or 0.0,
                     got=extreme.got,
