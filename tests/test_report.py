@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+import sys
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +16,9 @@ import pytest
 from msgspec.structs import replace as replace_struct
 from small_run import ATTACK, small_run
 
-from lossbench import accuracy, report, script, verdicts
+from lossbench import accuracy, report, script, spec, verdicts
 from lossbench.records import Answer
-from lossbench.report import charts, conventions, coverage, defects, hard, index, news, words
+from lossbench.report import charts, conventions, coverage, defects, hard, index, news, one, words
 from lossbench.report.findings import Findings
 from lossbench.report.matrix import matrix
 
@@ -429,6 +431,16 @@ def test_axis_of_inputs_keeps_their_order(x):
 
     assert np.isfinite(at).all()
     assert (np.diff(at) > 0).sum() >= 40
+
+
+def test_the_largest_errors_that_there_are_can_be_drawn():
+    most = sys.float_info.max
+    frame = pd.DataFrame({"x": [1.0, 2.0], "value_ulp": [1.0, most], "gradient_ulp": [0.0, 0.0], "exact": [1.0, 1.0]})
+    found = SimpleNamespace(targets=["torch"], points=lambda *_: frame)
+
+    (picture,), _ = one.errors(found, spec.load("huber"), ["float32"])
+
+    assert "<svg" in picture.svg
 
 
 def test_errors_that_are_not_numbers_are_drawn_too():

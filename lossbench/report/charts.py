@@ -138,6 +138,7 @@ def _axes_of_errors(scale: Scale, top: float) -> tuple[Figure, Sequence[Axes]]:
 def _marks(axes: Axes, x: np.ndarray, ulps: np.ndarray, scale: Scale, top: float, number: int) -> list[Line2D]:
     ink, marker = svg.series(number)
     at, error = largest(x, ulps, scale)
+    error = np.minimum(error, top)
     marks = axes.plot(scale.unit(at), np.maximum(error, SMALLEST), marker, color=ink, markersize=2.8, markeredgewidth=0)
     if error.any():
         worst = int(np.argmax(error))

@@ -19,6 +19,7 @@ from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Table
 from lossbench.verdicts import WORST_FIRST
 
+MOST = 1e300  # ulps that have a place of their own in a picture; an axis must end before the numbers do
 _RANGES = 8  # rows of the table behind the picture of errors
 
 
@@ -112,7 +113,8 @@ def errors(findings: Findings, loss: Loss, dtypes: Sequence[str]) -> tuple[list[
     scale = charts.Scale.of(every["x"].to_numpy(float))
     ulps = every[["value_ulp", "gradient_ulp"]].to_numpy(float)
     drawn = next(name for name, one in loss.inputs.items() if one.grad)
-    top = max(float(np.max(ulps, where=np.isfinite(ulps), initial=0.0)), 3.0) * 2
+    largest = max(float(np.max(ulps, where=np.isfinite(ulps), initial=0.0)), 3.0)
+    top = 2 * min(largest, MOST)
     pictures = [
         Picture(
             svg=svg,
