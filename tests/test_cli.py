@@ -184,6 +184,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(fake_run, tmp_
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(FAKE)},
+        # Whoever is started in the background ignores Ctrl-C, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert any(len(answered(tmp_path)) == 3 or time.sleep(0.05) for _ in range(1200))
     process.send_signal(number)
