@@ -171,6 +171,15 @@ def test_sums_within_an_ulp_are_no_news():
     assert comparison.decided(Errors(ulp=0.5), Errors(ulp=0.9), 0.5) == ("worse", "ulp")
 
 
+def test_what_has_no_right_digit_gets_neither_worse_nor_better():
+    garbage, other = Errors(ulp=1e30, judged=1e30), Errors(ulp=1e36, judged=1e36)
+
+    assert comparison.decided(garbage, other, 0.5, lost=2.0**24) == ("kept", "ulp")
+    assert comparison.decided(other, garbage, 0.5, lost=2.0**24) == ("kept", "ulp")
+    assert comparison.decided(Errors(ulp=3.0), garbage, 0.5, lost=2.0**24) == ("worse", "ulp")
+    assert comparison.decided(garbage, Errors(ulp=3.0), 0.5, lost=2.0**24) == ("better", "ulp")
+
+
 def test_on_another_processor_only_a_new_sort_of_mismatch_is_worse():
     before = Errors(ulp=3.0, inf=1)
 

@@ -16,7 +16,7 @@ from lossbench.budget.model import COUNTS, Budget, Errors, Kept, Place, mode_of,
 from lossbench.judge import judge
 from lossbench.records import REFERENCE, Environment, Job, Output, Refusal, Target
 from lossbench.text import Dtype
-from lossbench.ulp import entries
+from lossbench.ulp import FORMATS, entries
 
 RESULTS = ("worse", "no answer", "worse elsewhere", "better", "kept", "not comparable", "no budget", "not measured")
 FAILING = ("worse", "no answer")
@@ -187,14 +187,16 @@ def _rows(answers: Answers, one: Found, before: Kept, *, here: bool) -> Iterator
     floor = verdicts.EXACT if one.job.case.reduction == "none" else verdicts.FAITHFUL  # threads decide how sums round
     for what in accuracy.WHAT:
         old, now = getattr(before, what), getattr(one.kept, what)
-        result, name = decided(old, now, floor, here=here)
+        result, name = decided(old, now, floor, here=here, lost=2.0 ** FORMATS[one.job.case.dtype].precision)
         worst = _worst(answers, one.job, what, name) if result.startswith("worse") else ""
         yield {"what": what, "result": result, "before": _told(old, name), "now": _told(now, name), "worst": worst}
 
 
-def decided(before: Errors, now: Errors, floor: float, *, here: bool = True) -> tuple[str, str]:
+def decided(before: Errors, now: Errors, floor: float, *, here: bool = True, lost: float = np.inf) -> tuple[str, str]:
     """The result, and by which number: mismatches first, for an error in ulps is one of the entries without any.
 
+    A number of which no digit is right, from *lost* ulps on, gets neither worse nor better: it may be anything, and is
+    where a framework returns memory that it never wrote.
     On another processor (not *here*) libraries choose other instructions, and what is left of a cancellation is another
     number: there only a mismatch of a sort that there was none of is worse.
     """
@@ -202,8 +204,14 @@ def decided(before: Errors, now: Errors, floor: float, *, here: bool = True) -> 
     for result, names in (
         ("worse", [name for name in COUNTS if changes[name] > 0]),
         ("better", [name for name in COUNTS if changes[name] < 0]),
-        ("worse", [name for name in ("ulp", "judged") if _grew(getattr(before, name), getattr(now, name), floor)]),
-        ("better", [name for name in ("ulp", "judged") if _grew(getattr(now, name), getattr(before, name), floor)]),
+        (
+            "worse",
+            [name for name in ("ulp", "judged") if _grew(getattr(before, name), getattr(now, name), floor, lost)],
+        ),
+        (
+            "better",
+            [name for name in ("ulp", "judged") if _grew(getattr(now, name), getattr(before, name), floor, lost)],
+        ),
     ):
         if names:
             fresh = [name for name in names if name in COUNTS and not getattr(before, name)]
@@ -213,8 +221,8 @@ def decided(before: Errors, now: Errors, floor: float, *, here: bool = True) -> 
     return "kept", "ulp"
 
 
-def _grew(before: float, now: float, floor: float) -> bool:
-    return now > max(floor, SLACK * before)
+def _grew(before: float, now: float, floor: float, lost: float) -> bool:
+    return now > max(floor, SLACK * before) and before < lost
 
 
 def _told(errors: Errors, name: str) -> str:
