@@ -176,16 +176,22 @@ def test_what_could_not_be_measured_is_said_and_exit_code_3(fake_run, mode, code
     assert Path(json.loads(done.stdout)["report"]).is_file()
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """Whoever is started in the background ignores Ctrl-C, and so do the processes that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(fake_run, tmp_path, number):
+def test_an_interrupted_run_says_how_to_go_on_and_repeats_nothing(fake_run, tmp_path, number, heeds_ctrl_c):
     process = subprocess.Popen(
         [*COMMAND, *fake_run("hangs")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(FAKE)},
-        # Whoever is started in the background ignores Ctrl-C, and so would this process.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert any(len(answered(tmp_path)) == 3 or time.sleep(0.05) for _ in range(1200))
     process.send_signal(number)
