@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,11 +162,7 @@ def drift(frame: pd.DataFrame, targets: Sequence[str], name: str, label: str) ->
         label: Is read to those who do not see it.
     """
     with svg.style():
-        figure = Figure(figsize=(5.4, 3.3), layout=None)
-        axes = figure.subplots()
-        figure.subplots_adjust(left=0.1, right=0.98, top=0.93, bottom=0.15)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        figure, axes = _of_counts()
         axes.axhline(1.0, color=svg.colour("limit"), linewidth=0.9, linestyle="--")
         for number, target in enumerate(targets):
             rows = frame[frame["target"] == target].sort_values("updates")
@@ -176,13 +172,7 @@ def drift(frame: pd.DataFrame, targets: Sequence[str], name: str, label: str) ->
             width = 1.0 + 1.2 * max(0, len(targets) - 1 - number)
             axes.plot(rows["updates"], errors, f"{marker}-", color=ink, markersize=4 + width, linewidth=width)
         axes.set_ylim(bottom=SMALLEST * 0.6)
-        axes.grid()
-        axes.xaxis.set_major_locator(FixedLocator([float(count) for count in sorted(set(frame["updates"]))]))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_locator(LogLocator(numticks=7))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}".replace(",", " ")))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda ulps, _: _short(ulps)))
+        _ticked(axes, sorted(set(frame["updates"])), lambda count: f"{count:,.0f}".replace(",", " "))
         axes.set_title("error of the mean, ulp", loc="left", fontsize=9, pad=3)
         axes.set_xlabel("updates")
         return svg.inline(figure, name, label)
@@ -198,11 +188,7 @@ def lengths(frame: pd.DataFrame, targets: Sequence[str], name: str, label: str) 
         label: Is read to those who do not see it.
     """
     with svg.style():
-        figure = Figure(figsize=(5.4, 3.3), layout=None)
-        axes = figure.subplots()
-        figure.subplots_adjust(left=0.1, right=0.98, top=0.93, bottom=0.15)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        figure, axes = _of_counts()
         bounds = frame.groupby("terms")[["log2_bound", "n_bound"]].first()
         finite = frame["adding"][np.isfinite(frame["adding"])]
         top = 10 * max(float(finite.max()) if len(finite) else 1.0, float(bounds["log2_bound"].max()), 1.0)
@@ -218,16 +204,31 @@ def lengths(frame: pd.DataFrame, targets: Sequence[str], name: str, label: str) 
             lost = np.unique(frame["terms"][(frame["target"] == target) & np.isinf(frame["adding"])])
             axes.plot(lost, np.full(len(lost), top), "x", color=ink, markersize=7, clip_on=False)
         axes.set_ylim(SMALLEST * 0.6, top)
-        axes.grid()
-        axes.xaxis.set_major_locator(FixedLocator([float(count) for count in bounds.index]))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_locator(LogLocator(numticks=7))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:.0e}".replace("e+0", "e")))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: _short(error)))
+        _ticked(axes, bounds.index, lambda count: f"{count:.0e}".replace("e+0", "e"))
         axes.set_title("error of adding, u", loc="left", fontsize=9, pad=3)
         axes.set_xlabel("losses added")
         return svg.inline(figure, name, label)
+
+
+def _of_counts() -> tuple[Figure, Axes]:
+    """A picture of errors against counts, both logarithmic."""
+    figure = Figure(figsize=(5.4, 3.3), layout=None)
+    axes = figure.subplots()
+    figure.subplots_adjust(left=0.1, right=0.98, top=0.93, bottom=0.15)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    return figure, axes
+
+
+def _ticked(axes: Axes, counts: Iterable[int], said: Callable[[float], str]) -> None:
+    """Ticks at the *counts*, as they are *said*, and at a few errors."""
+    axes.grid()
+    axes.xaxis.set_major_locator(FixedLocator([float(count) for count in counts]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(numticks=7))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: said(count)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: _short(error)))
 
 
 def times(frame: pd.DataFrame, targets: Sequence[str], limit: Mapping[float, float], name: str, label: str) -> str:
