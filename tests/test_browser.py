@@ -96,13 +96,14 @@ def choose(driver, name, value):
 
 
 def sorts(driver, column, times=1):
-    """Clicks the header of that column; the table sorts a moment later."""
+    """Clicks the header of that column; the table sorts a moment later, and then the address says so."""
     header = driver.find_elements(By.CSS_SELECTOR, "#losses thead th")[column]
     for _ in range(times):
         before = header.get_attribute("aria-sort")
         header.find_element(By.TAG_NAME, "button").click()
         WebDriverWait(driver, 5).until(lambda _, before=before: header.get_attribute("aria-sort") != before)
-    WebDriverWait(driver, 5).until(lambda _: "sort=" in driver.current_url)
+        state = f"sort={column}+{header.get_attribute('aria-sort')}"
+        WebDriverWait(driver, 5).until(lambda _, state=state: state in driver.current_url)
 
 
 def test_complaint_of_the_console_would_be_seen(chromium, index):
