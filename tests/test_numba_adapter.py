@@ -21,7 +21,7 @@ def problem(name="huber", dtype="float32", reduction="none", **given):
 
 
 def test_the_only_mode_is_compiled():
-    assert load("numba").MODES == ("compiled",)
+    assert load("numba").MODES == ("compiled", "reused")
 
     with pytest.raises(Unsupported, match="numba has no mode 'eager'; expected: compiled"):
         load("numba").open(Target(framework="numba", mode="eager"))

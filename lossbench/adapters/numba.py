@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache, partial
+from functools import partial
 from types import ModuleType
 from typing import Any, get_args
 
@@ -25,11 +26,15 @@ from lossbench.loss import Loss
 from lossbench.records import Target
 from lossbench.text import Number, Reduction
 
-MODES = ("compiled",)
+MODES = ("compiled", "reused")  # reused: the gradients of a timed call go into the same arrays every time
 WIDER = {"float16": "float32", "bfloat16": "float32"}  # Numba has no 16-bit arithmetic on the CPU
 
-# Waiting threads that spin take the cores from whoever computes; read when OpenMP is loaded, at the first large call.
+# Waiting threads that spin take the cores from whoever computes, and ones that sleep at once need 50 us to wake: they
+# spin for some 10 us. Read when OpenMP is loaded, at the first large call.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+_MODULES: dict[tuple[str, ...], ModuleType] = {}  # by loss, digest and dtype: writing one takes longer than loading it
 
 
 def kernel(name: str, *, dtype: str = "float32", gradient: bool = False, reduction: str = "none") -> Kernel:
@@ -56,9 +61,10 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
     signature = signature_of(loss)
     divisor = number_of(loss.formula.divisor)
     fixed = {} if has_nests(loss.formula) else _fixed(loss, np.dtype(dtype))
+    key = (loss.name, loss.digest, dtype)
     return Kernel(
         name=loss.name,
-        module=load(f"{loss.name}_{dtype}", source(loss.formula, signature, dtype)),
+        module=_kept(key, lambda: load(f"{loss.name}_{dtype}", source(loss.formula, signature, dtype))),
         dtype=np.dtype(dtype),
         reduction=reduction,
         gradient=gradient,
@@ -70,8 +76,15 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
         batchwise=loss.batchwise,
         pooled=loss.pooled,
         fixed=tuple(fixed),
-        usual=cache(partial(_usual, loss, dtype)) if fixed else None,
+        usual=partial(_kept, (*key, "usual"), partial(_usual, loss, dtype)) if fixed else None,
     )
+
+
+def _kept(key: tuple[str, ...], made: Callable[[], ModuleType]) -> ModuleType:
+    """The module of that key, made once in this process."""
+    if key not in _MODULES:
+        _MODULES[key] = made()
+    return _MODULES[key]
 
 
 def _fixed(loss: Loss, dtype: np.dtype[Any]) -> dict[str, Fraction]:
@@ -114,10 +127,13 @@ def open(target: Target) -> Adapter:  # noqa: A001  the name that every adapter 
     if target.device != "cpu":
         raise Unsupported(f"numba finds no {target.device} device here; expected cpu or cuda")
     numba.set_num_threads(min(threads(), numba.config.NUMBA_NUM_THREADS))
-    return _Numba()
+    return _Numba(target.mode)
 
 
 class _Numba:
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+
     def versions(self) -> dict[str, str]:
         return {"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__}
 
@@ -125,9 +141,9 @@ class _Numba:
         return {
             "threads": str(numba.get_num_threads()),
             "threading layer": numba.threading_layer(),
-            "outputs": "new arrays for every call",
+            "outputs": "the same arrays for every call" if self._mode == "reused" else "new arrays for every call",
             "float16 and bfloat16": "computed in float32, rounded once",
-            **variables("NUMBA_", "OMP_", "KMP_", "LOSSBENCH_"),
+            **variables("NUMBA_", "OMP_", "GOMP_", "KMP_", "LOSSBENCH_"),
         }
 
     def machine(self) -> dict[str, str]:
@@ -140,6 +156,9 @@ class _Numba:
         value, value_and_gradient = make(gradient=False), make(gradient=True)
         given: dict[str, Any] = {**problem.batch, **problem.parameters, "sample_weight": problem.sample_weight}
         forward, gradient = partial(value, **given), partial(value_and_gradient, **given)
+        if self._mode == "reused":
+            buffers = {f"gradient.{name}": np.zeros_like(given[name]) for name in problem.loss.formula.differentiated}
+            gradient = partial(gradient, out=buffers if len(buffers) > 1 else next(iter(buffers.values())))
 
         def arrays() -> dict[str, np.ndarray]:
             found, gradients = gradient() if problem.order is None else (forward(), {})

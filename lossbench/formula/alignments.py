@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import logsumexp
 
 
 def states(labels: Sequence[int], blank: int) -> list[tuple[int, list[int]]]:
@@ -142,5 +141,7 @@ class _Lattice:
 
 
 def _logsumexp(numbers: np.ndarray) -> np.ndarray:
+    from scipy.special import logsumexp  # of workers only the reference's has to have it
+
     with np.errstate(all="ignore"):
         return np.asarray(logsumexp(numbers, axis=-1))

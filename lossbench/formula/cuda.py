@@ -24,7 +24,7 @@ from lossbench.formula.teams import Place, Writer
 ABREAST = 4  # elements that a thread reads before it computes: a read waits long
 FUNCTIONS = (
     *("maximum", "minimum", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sinh", "cosh", "tanh", "softplus"),
-    *("sigmoid", "xlogy", "power", "power_slope", "exp_difference", "nan_of", "weighed"),
+    *("sigmoid", "log_cosh", "xlogy", "power", "power_slope", "exp_difference", "nan_of", "weighed"),
 )
 SUMS = (
     *("compensated", "completed", "squares", "root", "summed", "exactly_summed", "largest", "smallest", "peak"),

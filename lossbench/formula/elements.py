@@ -4,26 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
-from lossbench.formula.expression import PI, Constants, expression
+from lossbench.formula.expression import EXPENSIVE, PI, Constants, expression
 from lossbench.formula.graph import Node, number_of, topological
 from lossbench.formula.lower import lowered
 
 _INDENT = "    "
-# The numbers beyond the last whole vectors are computed once more together with some before them, not one by one.
-_LOOPS = (
-    ("for first in range(0, number, PIECE):", 1),
-    ("count = min(PIECE, number - first)", 2),
-    ("whole = count - count % LANES", 2),
-    ("for again in range(2 if 0 < whole < count else 1):", 2),
-    ("for k in range(count - LANES if again else 0, count if again or not whole else whole):", 3),
-    ("i = natural(first + k)", 4),  # an integer that may be negative would count from the end
+_FUNCTIONS = """
+@compiled
+def {name}(begin, end, {given}):
+{body}
+
+
+@compiled
+def {name}_turns({arguments}):
+{checks}
+    total, error = wide(0), wide(0)
+    for begin in range(0, number, BLOCK):
+        total, error = compensated(total, error, {name}(begin, min(begin + BLOCK, number), {given}))
+    return {type}(completed(total, error) / parts)
+
+
+@parallel
+def {name}_blocks({arguments}):
+{checks}
+    sums = empty(-(-number // BLOCK))
+    for block in prange(sums.shape[0]):
+        begin = block * BLOCK
+        sums[block] = {name}(begin, min(begin + BLOCK, number), {given})
+    return {type}(together(sums) / parts)
+"""
+SPREAD = 131072  # elements of the cheapest losses that are worth a second thread
+_STRETCHES = (
+    "first = begin",
+    "while first < end:",
+    "    first, count, known = stretch(begin, first, end)",
+)
+_ENTRIES = (
+    "for k in range(count):",
+    "    i = natural(first + k)",  # an integer that may be negative would count from the end
 )
 
 
 @dataclass
 class Elements:
-    """The body of one function of elements.
+    """Functions of elements: of those from `begin` to `end`, and of all, block after block or spread over threads.
+
+    The latter two look at their arguments themselves and divide the sum by `share` for each element and `extra`.
 
     Attributes:
         inputs, parameters: Their identifiers in the text.
@@ -39,33 +67,88 @@ class Elements:
     lines: list[str] = field(default_factory=list)
     known: dict[Node, str] = field(default_factory=dict)
 
-    def body(self, value: Node, gradients: Sequence[tuple[str, Node]]) -> str:
-        """The statements after the first line; *gradients* are arrays and what is written into them."""
+    def functions(self, name: str, value: Node, gradients: Mapping[str, Node], type_: str = "real") -> str:
+        """Their text.
+
+        Args:
+            name: Of the first; the others have it in theirs.
+            value: The loss.
+            gradients: By the array that they are written into.
+            type_: Of the sum.
+        """
+        arrays = [*self.inputs.values(), *(["weight"] if self.weighted else [])]
+        outputs = [*gradients, *(["values"] if self.each else [])]
+        first, *others = arrays
+        unfit = [f"{one}.shape[0] != number" for one in (*others, *outputs)]
+        unfit += [f"overlap({one}, {other})" for one in outputs for other in arrays]
+        unfit += [f"overlap({one}, {other})" for one, other in combinations(outputs, 2)]
+        checks = [f"number = {first}.shape[0]"]
+        if unfit:
+            checks += [f"if {' or '.join(unfit)}:", "    raise ValueError"]
+        checks.append("parts = number * share + extra")
+        scale = ["scale"] if gradients else []
+        if gradients:
+            checks.append(f"scale = wide(1) / parts if parts else wide({self.constants.name('nan')})")
+        far = ["far"] if outputs else []
+        if outputs:
+            checks.append(f"far = {' + '.join(f'{one}.nbytes' for one in outputs)} >= FAR")
+        given = [*self.inputs.values(), *self.parameters.values(), *arrays[len(self.inputs) :]]
+        return _FUNCTIONS.format(
+            name=name,
+            given=", ".join([*given, *scale, *far, *outputs]),
+            arguments=", ".join([*given, "share", "extra", *outputs]),
+            body=self._body(value, list(gradients.items())),
+            checks="\n".join(_INDENT + one for one in checks),
+            type=type_,
+        )
+
+    def _body(self, value: Node, gradients: Sequence[tuple[str, Node]]) -> str:
+        """The statements of the first."""
         loss, *slopes = lowered([value, *(slope for _, slope in gradients)], self.parameters)
         nodes = list(topological(loss, *slopes))
         varying = _varying(nodes, self.inputs)
         if slopes:
-            self._line(1, "factor = real(scale)")
+            self._write(1, "factor = real(scale)")
         self._computed([node for node in nodes if node not in varying], self.parameters, 1)
+        arrays = [array for array, _ in gradients] + ["values"] * self.each
+        zero = self.constants.name(0)
+        for at in range(len(arrays)):
+            self._write(1, f"r{at} = room({zero})")
+        # A sum that is infinite in the kernel's own numbers may be none in wider ones: all of it once more.
+        quick = not self.each and not _dear(loss, *slopes)
+        depth = 1
         if not self.each:
-            self._line(1, f"total, error, terms = wide(0), wide(0), room({self.constants.name(0)})")
-        for line, depth in _LOOPS:
-            self._line(depth, line)
-        depth = 4
-        self._computed([node for node in nodes if node in varying], self.inputs, depth, "[i]")
+            self._write(1, f"terms = room({zero})", *(["for careful in range(2):"] if quick else []))
+            depth += quick
+            self._write(depth, "total, error = wide(0), wide(0)")
+        self._write(depth, *_STRETCHES)
+        depth += 1
+        self._write(depth, *(f"o{at} = r{at} if far else address({array}, first)" for at, array in enumerate(arrays)))
+        if quick:
+            self._write(depth, f"part, kept = {zero}, careful > 0 or count < STRETCH")
+        self._write(depth, *_ENTRIES)
+        self._computed([node for node in nodes if node in varying], self.inputs, depth + 1, "[i]")
         if self.weighted:
-            self._line(depth, "w = weight[i]")
-        for (array, _), slope in zip(gradients, slopes, strict=True):
-            name = self._name(slope)
-            self._line(depth, f"{array}[i] = " + (f"weighed(factor*w, {name})" if self.weighted else f"factor*{name}"))
-        result = f"weighed(w, {self._name(loss)})" if self.weighted else self._name(loss)
-        if self.each:
-            self._line(depth, f"values[i] = {result}")
-            self._line(1, "return wide(0)")
-        else:
-            self._line(depth, f"put(terms, k, {result})")
-            self._line(2, "total, error = compensated(total, error, added(terms, count))")
-            self._line(1, "return completed(total, error)")
+            self._write(depth + 1, "w = weight[i]")
+        results = [self._name(slope) for slope in slopes]
+        results = [f"weighed(factor*w, {one})" if self.weighted else f"factor*{one}" for one in results]
+        results.append(f"weighed(w, {self._name(loss)})" if self.weighted else self._name(loss))
+        places = [*(f"o{at}" for at in range(len(arrays))), *([] if self.each else ["terms"])]
+        for place, result in zip(places[: None if not quick else -1], results, strict=False):
+            self._write(depth + 1, f"put({place}, k, {result})")
+        if quick:
+            self._write(depth + 1, f"x = {results[-1]}", "keep(terms, k, x, kept)", "part = accumulated(part, x)")
+        if not self.each:
+            chosen = "added(terms, known, count)" + " if kept else wide(part)" * quick
+            self._write(depth, f"total, error = compensated(total, error, {chosen})")
+        if arrays:
+            self._write(
+                depth, "if far:", *(f"    streamed({one}, first, r{at}, count)" for at, one in enumerate(arrays))
+            )
+        self._write(depth, "first += count")
+        if quick:
+            self._write(2, "if careful > 0 or total - total == wide(0):", "    break")
+        self._write(1, "return wide(0)" if self.each else "return completed(total, error)")
         return "\n".join(self.lines)
 
     def _computed(self, nodes: Iterable[Node], given: Mapping[str, str], depth: int, entry: str = "") -> None:
@@ -81,7 +164,7 @@ class Elements:
             else:
                 text = self._expression(node)
             self.known[node] = name
-            self._line(depth, f"{name} = {text}")
+            self._write(depth, f"{name} = {text}")
 
     def _expression(self, node: Node) -> str:
         args = [self._name(arg) for arg in node.args]
@@ -96,8 +179,19 @@ class Elements:
         value = PI if node.op == "pi" else number_of(node)
         return self.known[node] if value is None else self.constants.name(value)
 
-    def _line(self, depth: int, text: str) -> None:
-        self.lines.append(_INDENT * depth + text)
+    def _write(self, depth: int, *texts: str) -> None:
+        self.lines.extend(_INDENT * depth + text for text in texts)
+
+
+def spread(*roots: Node) -> int:
+    """How many elements are worth a second thread: computing them takes several times what starting it takes."""
+    return SPREAD // (4 if _dear(*roots) else 1)
+
+
+def _dear(*roots: Node) -> bool:
+    """Whether computing them takes longer than reading what they are computed from."""
+    nodes = [node for node in topological(*roots) if node.op in EXPENSIVE]
+    return any(node.op != "pow" or "power" in expression(node, "ab", None, Constants("float64")) for node in nodes)
 
 
 def _varying(nodes: Iterable[Node], inputs: Mapping[str, str]) -> set[Node]:

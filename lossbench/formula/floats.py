@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
 from lossbench.formula import alignments
 from lossbench.formula.graph import Node, number_of, topological
@@ -155,6 +154,17 @@ def threshold(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.max(candidates, axis=-1) + highest[..., 0])
 
 
+def _special(name: str) -> Callable[..., np.ndarray]:
+    """A function of SciPy, which is imported when it is first called: workers that never do need none."""
+
+    def called(*arrays: np.ndarray, **rest: float) -> np.ndarray:
+        from scipy import special
+
+        return np.asarray(getattr(special, name)(*arrays, **rest))
+
+    return called
+
+
 def _over(reduction: Callable[..., np.ndarray], **rest: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda row: reduction(row, axis=-1, **rest)
 
@@ -163,7 +173,7 @@ _REDUCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "row_sum": _over(np.sum),
     "row_max": _over(np.max, initial=-np.inf),  # in a batch without entries there is none
     "row_min": _over(np.min, initial=np.inf),
-    "logsumexp": _over(special.logsumexp),
+    "logsumexp": _over(_special("logsumexp")),
     "norm": _over(np.linalg.norm),
     "threshold": threshold,
 }
@@ -176,7 +186,7 @@ _OPERATIONS: Mapping[str, Callable[..., np.ndarray]] = {
     "pow": np.power,
     "max": np.maximum,
     "min": np.minimum,
-    "xlogy": special.xlogy,
+    "xlogy": _special("xlogy"),
     "abs": np.abs,
     "sign": np.sign,
     "exp": np.exp,
@@ -188,7 +198,7 @@ _OPERATIONS: Mapping[str, Callable[..., np.ndarray]] = {
     "cosh": np.cosh,
     "tanh": np.tanh,
     "softplus": lambda x: np.logaddexp(0, x),
-    "sigmoid": special.expit,
+    "sigmoid": _special("expit"),
     "lt": np.less,
     "le": np.less_equal,
     "eq": np.equal,

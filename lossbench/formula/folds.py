@@ -1,57 +1,154 @@
-"""The lines of a loop over the classes that LLVM makes one of vectors: terms are written down first, then added."""
+"""The lines of sums and extremes over the classes, in loops that LLVM makes loops of vectors.
+
+Along a row the terms of a piece are added side by side in the kernel's dtype, pieces in float64; rows side by side
+add each term with what its rounding has taken.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from lossbench.formula.expression import Constants
 from lossbench.formula.graph import Node
 
 STARTS = {"row_max": "-inf", "row_min": "inf", "peak": "-inf"}
+_STEPS = {"row_max": "maximum", "row_min": "minimum", "peak": "larger"}
+SUMS = ("row_sum", "norm")
+_SCALES = ("", "_large", "_little")
 
 
 @dataclass(frozen=True)
-class Fold:
-    """A node of `schedule.REDUCTIONS` on its way.
+class Along:
+    """A node of `schedule.REDUCTIONS`, gathered along one row.
 
     Attributes:
-        name: Of the result in the text.
-        place: Where the terms of a sum wait to be added up.
+        name: That of the result.
+        exact: Whether each term is added in float64: where terms cancel, what sums in float32 lose would be left.
     """
 
     node: Node
     name: str
-    place: str
+    constants: Constants
+    exact: bool
 
-    def begin(self, constant: Callable[[str], str]) -> list[str]:
-        """Before the loop; *constant* names a number of the kernel's dtype."""
-        op = self.node.op
-        lines = [f"{self.name} = {constant(STARTS[op])}"] if op in STARTS else []
-        return [*lines, f"{self.name}_nan = False"] if op in ("row_max", "row_min") else lines
+    @property
+    def _in_parts(self) -> bool:
+        return self.node.op == "row_sum" and not (self.exact and self.constants.dtype == "float32")
 
-    def step(self, entry: str, index: str) -> list[str]:
-        """In the loop, where *entry* is known."""
+    @property
+    def _sums(self) -> list[str]:
+        """Sums of squares: the square of a float64 may overflow or vanish, that of a float32 in float64 cannot."""
+        return [f"{self.name}{scale}" for scale in _SCALES[: 3 if self.constants.dtype == "float64" else 1]]
+
+    def begin(self) -> list[str]:
+        """Before the loop."""
+        name, op = self.name, self.node.op
+        if op in STARTS:
+            start = [f"{name} = {self.constants.name(STARTS[op])}"]
+            return start if op == "peak" else [*start, f"{name}_nan = {self.constants.name(0)}"]
+        match op:
+            case "row_sum":
+                return [f"{name}, {name}_error = wide(0), wide(0)"] if self._in_parts else [f"{name} = wide(0)"]
+            case "norm":
+                return [f"{one} = wide(0)" for one in self._sums]
+        return []
+
+    def begin_piece(self) -> list[str]:
+        """Before the loop over a piece."""
+        return [f"{self.name}_part = {self.constants.name(0)}"] if self._in_parts else []
+
+    def step(self, entry: str) -> list[str]:
+        """In the loop, where *entry* is known, and `new`: whether it was not yet met."""
+        name, zero = self.name, self.constants.name(0)
         match self.node.op:
-            case "store":
-                return [f"{self.node.value}[i, {index}] = {entry}"]
-            case "row_sum" | "norm":
-                return [f"{self.place.replace('?', index)} = {entry}"]
+            case "row_sum" if not self._in_parts:
+                return [f"{name} = accumulated({name}, wide(select(new, {entry}, {zero})))"]
+            case "row_sum":
+                return [f"{name}_part = accumulated({name}_part, select(new, {entry}, {zero}))"]
+            case "norm":
+                lines = [f"{name}_x = wide(select(new, {entry}, {zero}))"]
+                if len(self._sums) == 1:
+                    return [*lines, f"{name} = accumulated({name}, {name}_x * {name}_x)"]
+                sums = ", ".join(self._sums)
+                return [*lines, f"{sums} = squares({sums}, {name}_x)"]
             case "peak":
-                return [f"{self.name} = larger({self.name}, {entry})"]
-        function = "larger" if self.node.op == "row_max" else "smaller"
-        return [
-            f"{self.name} = {function}({self.name}, {entry})",
-            f"{self.name}_nan = {self.name}_nan | ({entry} != {entry})",
-        ]
+                return [f"{name} = larger({name}, {entry})"]
+        function, one = "larger" if self.node.op == "row_max" else "smaller", self.constants.name(1)
+        # Whether there is a nan is a number: LLVM makes no vectors of a truth value beside a largest number.
+        nan = f"{name}_nan = larger({name}_nan, select({entry} != {entry}, {one}, {zero}))"
+        return [f"{name} = {function}({name}, {entry})", nan]
 
-    def finish(self, constant: Callable[[str], str]) -> list[str]:
+    def finish_piece(self) -> list[str]:
+        """Behind the loop over a piece."""
+        if not self._in_parts:
+            return []
+        pair = f"{self.name}, {self.name}_error"
+        return [f"{pair} = compensated({pair}, wide({self.name}_part))"]
+
+    def result(self) -> str:
         """Behind the loop."""
-        row = self.place.replace(", ?", "")
         match self.node.op:
             case "row_sum":
-                return [f"{self.name} = real(summed({row}))"]
+                return f"real(completed({self.name}, {self.name}_error))" if self._in_parts else f"real({self.name})"
             case "norm":
-                return [f"{self.name} = real(length_of({row}))"]
-            case "row_max" | "row_min":
-                return [f"{self.name} = select({self.name}_nan, {constant('nan')}, {self.name})"]
-        return []
+                return _root(self._sums)
+            case "peak":
+                return self.name
+        return f"select({self.name}_nan > {self.constants.name(0)}, {self.constants.name('nan')}, {self.name})"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The same for rows side by side; `r` is the row, and results and sums lie in rooms."""
+
+    node: Node
+    name: str
+    constants: Constants
+
+    def rooms(self) -> dict[str, str]:
+        """The rooms beside that of the result, and the number that each begins with."""
+        match self.node.op:
+            case "row_sum":
+                return {f"{self.name}_error": self.constants.name(0)}
+            case "norm":
+                scales = _SCALES if self.constants.dtype == "float64" else _SCALES[:1]
+                return {f"{self.name}_squares{scale}": "wide(0)" for scale in scales}
+        return {}
+
+    @property
+    def start(self) -> str:
+        """The number that the result's room begins with."""
+        return self.constants.name(STARTS.get(self.node.op, 0))
+
+    def step(self, entry: str) -> list[str]:
+        """In the loop, where *entry* is known."""
+        rooms = [self.name, *self.rooms()]
+        before = [f"taken({room}, r)" for room in rooms]
+        match self.node.op:
+            case "row_sum":
+                new = [f"{room}_new" for room in rooms]
+                lines = [f"{', '.join(new)} = compensated({', '.join(before)}, {entry})"]
+                return lines + [f"put({room}, r, {one})" for room, one in zip(rooms, new, strict=True)]
+            case "norm":
+                x, rooms, before = f"{self.name}_x", rooms[1:], before[1:]
+                lines = [f"{x} = wide({entry})"]
+                if len(rooms) == 1:
+                    return [*lines, f"put({rooms[0]}, r, {before[0]} + {x} * {x})"]
+                new = [f"{room}_new" for room in rooms]
+                lines += [f"{', '.join(new)} = squares({', '.join(before)}, {x})"]
+                return lines + [f"put({room}, r, {one})" for room, one in zip(rooms, new, strict=True)]
+        return [f"put({self.name}, r, {_STEPS[self.node.op]}({before[0]}, {entry}))"]
+
+    def result(self) -> str | None:
+        """Behind the loop; None where the room has it already."""
+        rooms = [f"taken({room}, r)" for room in (self.name, *self.rooms())]
+        match self.node.op:
+            case "row_sum":
+                return f"completed({', '.join(rooms)})"
+            case "norm":
+                return _root(rooms[1:])
+        return None
+
+
+def _root(sums: list[str]) -> str:
+    return f"real(root({', '.join(sums)}))" if len(sums) > 1 else f"real(sqrt({sums[0]}))"

@@ -3,8 +3,9 @@
 For every loss there are two functions, `value` and `value_and_gradient`, and `..._blocks` of each, which spreads
 blocks over threads; a third, `divisor`, where the mean does not divide by the number of elements. They return sums
 in float64 and write losses per element (`write`) and gradients into the arrays they are given. Losses of elements have
-a function for each case instead: `..._each` writes losses, `..._weighted` takes weights. The text needs
-`lossbench.kernels` alone.
+a function for each case instead: `..._each` writes losses, `..._weighted` takes weights; see `elements`. Losses of rows
+have all functions once more for rows of few classes, `..._narrow`, and `..._at_once`, which give the sum or mean
+themselves; see `classwise`. The text needs `lossbench.kernels` alone.
 """
 
 from __future__ import annotations
@@ -13,16 +14,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import combinations, islice
 
-from lossbench.formula import Formula, nested
-from lossbench.formula.elements import Elements
+from lossbench.formula import Formula, classwise, nested
+from lossbench.formula.elements import Elements, spread
 from lossbench.formula.expression import Constants
-from lossbench.formula.graph import Graph, Kind, Node, Variable, is_row, number_of, topological
-from lossbench.formula.lower import lowered
+from lossbench.formula.graph import Kind, Node, Variable, number_of, topological
 from lossbench.formula.node import CLASS, SEQUENCES, variable_of
-from lossbench.formula.onehot import onehot_of, picked, replaced
-from lossbench.formula.write import Writer
 
 _FUNCTION = """
 @compiled
@@ -36,17 +33,6 @@ def {name}_{suffix}({arguments}, length, sums):
         first = block*length
         last = min(first + length, {length})
         sums[block] = {name}({sliced})
-"""
-
-
-_AT_ONCE = """
-@compiled
-def {name}_at_once({arguments}):
-    number = {first}.shape[0]
-    if number == 0 or number > BLOCK{unfit}:
-        raise ValueError
-    divisor = number * count if count else wide(1)
-    return real({name}({given}) / divisor)
 """
 
 
@@ -83,14 +69,18 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             functions.append(_of_elements(formula, signature, constants, "value_and_gradient", formula.kernel, case))
         if number_of(formula.divisor) is None:
             functions.append(_of_elements(formula, signature, constants, "divisor", formula.divisor, Case()))
-    else:
-        make = _in_nests if in_nests else _in_one_loop
-        functions.append(make(formula, signature, constants, "value", formula.kernel, exact=dtype == "float64"))
-        functions.append(
-            make(formula, signature, constants, "value_and_gradient", formula.kernel, exact=dtype == "float64")
-        )
+        functions.append(f"SPREAD = {spread(formula.kernel)}\n")
+    elif not in_nests:
+        functions.append(_of_rows(formula, signature, constants, "value", formula.kernel))
+        functions.append(_of_rows(formula, signature, constants, "value_and_gradient", formula.kernel))
         if number_of(formula.divisor) is None:
-            functions.append(make(formula, signature, constants, "divisor", formula.divisor, exact=True))
+            functions.append(_of_rows(formula, signature, constants, "divisor", formula.divisor))
+    else:
+        exact = dtype == "float64"
+        functions.append(_in_nests(formula, signature, constants, "value", formula.kernel, exact=exact))
+        functions.append(_in_nests(formula, signature, constants, "value_and_gradient", formula.kernel, exact=exact))
+        if number_of(formula.divisor) is None:
+            functions.append(_in_nests(formula, signature, constants, "divisor", formula.divisor, exact=True))
     used = "\n".join(functions)
     return "".join(
         [
@@ -101,6 +91,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             _imports("sums", SUMS, used),
             _imports("sequences", WHOLE, used),
             _imports("streams", STREAMS, used),
+            _imports("tiles", TILES, used),
             "\n",
             constants.lines(used),
             used,
@@ -129,11 +120,16 @@ def has_nests(formula: Formula) -> bool:
 
 PRIMITIVES = (
     *("maximum", "minimum", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sinh", "cosh", "tanh", "softplus"),
-    *("sigmoid", "xlogy", "power", "power_slope", "exp_difference", "nan_of", "weighed"),
+    *("sigmoid", "log_cosh", "xlogy", "power", "power_slope", "exp_below", "exp_difference", "nan_of"),
+    "weighed",
 )
 SUMS = ("accumulated", "compensated", "completed", "squares", "root", "larger", "smaller")
 WHOLE = ("threshold", *SEQUENCES)
-STREAMS = ("BLOCK", "LANES", "PIECE", "added", "length_of", "overlap", "put", "room", "select", "summed")
+STREAMS = (
+    *("BLOCK", "FAR", "LANES", "PIECE", "added", "address", "keep", "length_of", "overlap", "put", "room"),
+    *("STRETCH", "select", "streamed", "stretch", "summed", "taken", "together"),
+)
+TILES = ("AREA", "NARROW", "REACH", "ROWS", "SPAN", "WINDOW", "fetch", "space")
 
 
 @dataclass(frozen=True)
@@ -163,7 +159,6 @@ class _Names:
 
     signature: Signature
     gradients: bool
-    case: Case | None = None
 
     @property
     def given(self) -> dict[str, str]:
@@ -177,25 +172,7 @@ class _Names:
     @property
     def arguments(self) -> list[str]:
         gradients = ["scale", *self.outputs] if self.gradients else []
-        if self.case is None:
-            return [*self.given.values(), "weight", "weighted", *gradients, "values", "write"]
-        weight, values = (["weight"] if self.case.weighted else []), (["values"] if self.case.each else [])
-        return [*self.given.values(), *weight, *gradients, *values]
-
-    def at_once(self, name: str) -> str:
-        """A function for one block that looks at its arguments itself, and gives the sum or mean."""
-        first, *others = arrays = [self.given[one] for one in self.signature.inputs]
-        unfit = [f"{one}.shape[0] != number" for one in (*others, *self.outputs)]
-        unfit += [f"overlap({one}, {other})" for one in self.outputs for other in arrays]
-        unfit += [f"overlap({one}, {other})" for one, other in combinations(self.outputs, 2)]
-        scale = ["wide(1) / divisor"] if self.gradients else []
-        return _AT_ONCE.format(
-            name=name,
-            arguments=", ".join([*self.given.values(), "count", *self.outputs]),
-            first=first,
-            unfit="".join(f" or {one}" for one in unfit),
-            given=", ".join([*self.given.values(), *scale, *self.outputs]),
-        )
+        return [*self.given.values(), "weight", "weighted", *gradients, "values", "write"]
 
     def by_point(self, first: str, name: str, body: str) -> str:
         """The function, and two that go through blocks of points, one after the other or spread over threads.
@@ -230,74 +207,33 @@ def _in_nests(
 def _of_elements(
     formula: Formula, signature: Signature, constants: Constants, name: str, value: Node, case: Case
 ) -> str:
-    names = _Names(signature, name == "value_and_gradient", case)
+    names = _Names(signature, name == "value_and_gradient")
     inputs = {one: names.given[one] for one in signature.inputs}
     parameters = {one: names.given[one] for one in signature.parameters}
-    elements = Elements(constants, inputs, parameters, case.each, case.weighted)
-    gradients = [formula.kernel_gradients[one] for one in signature.differentiated] if names.gradients else []
-    body = elements.body(value, list(zip(names.outputs, gradients, strict=True)))
-    text = names.by_point(next(iter(inputs.values())), f"{name}{case.suffix}", body)
-    return text + (names.at_once(name) if case == Case() and name != "divisor" else "")
-
-
-def _in_one_loop(
-    formula: Formula, signature: Signature, constants: Constants, name: str, value: Node, *, exact: bool
-) -> str:
-    names = _Names(signature, name == "value_and_gradient")
-    given, outputs = names.given, names.outputs
     slopes = [formula.kernel_gradients[one] for one in signature.differentiated] if names.gradients else []
-    first = given[next(one for one, kind in signature.inputs.items() if kind == "row" or not signature.has_rows)]
-    value, *slopes = picked(formula.graph, [value, *slopes])
-    usual, special, labels = [], [], []
-    for slope in slopes:
-        hot = onehot_of(slope)
-        apart = hot is not None and hot.args[0].op == "variable"
-        labels.append(hot.args[0] if hot is not None and apart else None)
-        usual.append(replaced(formula.graph, slope, hot, 0) if hot is not None and apart else slope)
-        special.append(replaced(formula.graph, slope, hot, 1) if hot is not None and apart else slope)
+    elements = Elements(constants, inputs, parameters, case.each, case.weighted)
+    gradients = dict(zip(names.outputs, slopes, strict=True))
+    return elements.functions(f"{name}{case.suffix}", value, gradients, "wide" if name == "divisor" else "real")
 
-    picks = [label for label in labels if label is not None]
-    roots = selecting(lowered([value, *usual, *special, *picks], signature.parameters, by_value=True))
-    loss, found = roots[0], iter(roots[1:])
-    graph = Graph()
-    factor = graph.variable("gradient factor", "real")
-    finished = [
-        graph.rebuild(Node("weighed", (), one.type, one.axes), factor, one) for one in islice(found, 2 * len(slopes))
-    ]
-    chosen = list(found)
-    stores, patches, scalars = [], [], []
-    for at, (one, output) in enumerate(zip(signature.differentiated, outputs, strict=False)):
-        if signature.inputs[one] == "row":
-            stores.append(Node("store", (finished[at],), "number", (), output))
-            if labels[at] is not None:
-                label = chosen.pop(0)
-                patches.append((output, graph.pick(finished[at + len(slopes)], label)))
-        else:
-            scalars.append((output, finished[at]))
-    body = Writer(constants).body(
-        {given[one]: (one, variable_of(signature.inputs[one])) for one in signature.inputs},
-        {given[one]: (one, variable_of(signature.parameters[one])) for one in signature.parameters},
-        loss,
-        factor,
-        stores,
-        patches,
-        scalars,
-        f"{first}.shape[1]" if signature.has_rows else None,
+
+def _of_rows(formula: Formula, signature: Signature, constants: Constants, name: str, value: Node) -> str:
+    names = _Names(signature, name == "value_and_gradient")
+    inputs, parameters = (
+        {one: (names.given[one], variable_of(kind)) for one, kind in given.items()}
+        for given in (signature.inputs, signature.parameters)
     )
-    return names.by_point(first, name, body)
-
-
-def selecting(roots: list[Node]) -> list[Node]:
-    """The graphs with selects for the choices among entries of rows: a loop of vectors has no branches."""
-    graph = Graph()
-    new: dict[Node, Node] = {}
-    for node in topological(*roots):
-        args = [new[arg] for arg in node.args]
-        chosen = node.op == "where" and is_row(node)
-        new[node] = (
-            graph.rebuild(Node("select", (), node.type, node.axes), *args) if chosen else graph.rebuild(node, *args)
-        )
-    return [new[root] for root in roots]
+    gradients = dict(zip(signature.differentiated, names.outputs, strict=False))
+    first = next(identifier for identifier, kind in inputs.values() if kind.axes)
+    every = formula, value, gradients, inputs, parameters, constants
+    bodies = [classwise.body(*every, narrow=narrow) for narrow in (False, True)]
+    if bodies[0] == bodies[1]:
+        return names.by_point(first, name, bodies[0])
+    text = "".join(names.by_point(first, f"{name}{classwise.NARROW * at}", body) for at, body in enumerate(bodies))
+    if name == "divisor":
+        return text
+    has_divisor = number_of(formula.divisor) is None
+    given = names.arguments, inputs, parameters, gradients, constants, has_divisor
+    return text + "".join(classwise.at_once(f"{name}{classwise.NARROW * at}", *given) for at in range(2))
 
 
 def _identifier(name: str) -> str:
@@ -311,9 +247,26 @@ TAKEN = {
     *SUMS,
     *WHOLE,
     *STREAMS,
+    *TILES,
     *("boolean", "integer", "natural", "real", "wide", "empty", "compiled", "parallel", "prange"),
     *("weight", "weighted", "scale", "values", "write"),
     *("number", "classes", "size", "kept", "total", "loss", "factor", "block", "length", "sums", "first", "last"),
-    *("error", "terms", "count", "whole", "again"),
-    *("min", "range", "abs", "value", "value_and_gradient", "divisor"),
+    *("begin", "end", "far", "part", "careful", "share", "extra", "parts", "known", "divisor"),
+    *(
+        "error",
+        "terms",
+        "count",
+        "whole",
+        "again",
+        "start",
+        "tile",
+        "back",
+        "new",
+        "at",
+        "fresh",
+        "weights",
+        "ahead",
+        "line",
+    ),
+    *("min", "range", "abs", "value", "value_and_gradient"),
 }

@@ -9,8 +9,9 @@ another axis),
 
 and a number subtracted from the whole row changes neither of the last two. The new graphs use these primitives
 beside those of `graph`: `argmax` (a label), `at` (the mask of a label), `peak` (the largest entry that is not
-nan), `exp_difference` (exp(a - b) without the rounding of a - b), `power_slope` (e*a**(e - 1), which is 0 for e = 0)
-and `nan_of` (its second argument, but nan where the first is nan).
+nan), `exp_difference` (exp(a - b) without the rounding of a - b), `exp_below` (the same for an a not above b),
+`power_slope` (e*a**(e - 1), which is 0 for e = 0), `log_cosh` and `nan_of` (its second argument, but nan where the
+first is nan).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fractions import Fraction
 
 from lossbench.formula.graph import COMPARISONS, LOGIC, Graph, Node, number_of, topological
 from lossbench.formula.node import Axes, Type, union, without
+from lossbench.formula.settle import settled
 
 
 def lowered(roots: Iterable[Node], parameters: Container[str] = (), *, by_value: bool = False) -> list[Node]:
@@ -36,7 +38,7 @@ def lowered(roots: Iterable[Node], parameters: Container[str] = (), *, by_value:
     new: dict[Node, Node] = {}
     for node in topological(*roots):
         new[node] = lowering.made(node, *(new[arg] for arg in node.args))
-    return [new[root] for root in roots]
+    return [settled(lowering.graph, new[root]) for root in roots]
 
 
 def certain(condition: Node) -> bool | None:
@@ -84,11 +86,14 @@ class _Lowering:
                 return self.div(*args)
             case "where":
                 return self.where(*args)
-            case "log1p" if args[0].op == "exp":
-                return self.graph.unary("softplus", args[0].args[0])
+            case "log1p":
+                return self.log1p(*args)
             case "exp" if args[0] in self.logs:
-                softmax = self.logs[args[0]]
-                return self.graph.div(softmax.powers, self.graph.add(self.graph.number(1), softmax.rest))
+                softmax, one = self.logs[args[0]], self.graph.number(1)
+                total = self.graph.add(one, softmax.rest)
+                if self.by_value:  # one division for the row
+                    return self.graph.mul(softmax.powers, self.graph.div(one, total))
+                return self.graph.div(softmax.powers, total)
             case "exp" if args[0].op == "sub":
                 return self.entrywise("exp_difference", *args[0].args)
             case "logsumexp" if node.value in args[0].axes:
@@ -105,7 +110,20 @@ class _Lowering:
         if a in self.softmaxes:
             softmax = self.softmaxes[a]
             return self.graph.add(self.graph.neg(self.below(softmax, b)), softmax.tail)
+        match a:
+            case Node(op="add", args=(Node(op="abs") as size, Node(op="softplus", args=(Node(op="mul", args=below),)))):
+                if number_of(below[0]) == -2 and below[1] is size and number_of(b) == _LOG_2:
+                    return self.entrywise("log_cosh", *size.args)
         return self.graph.sub(a, b)
+
+    def log1p(self, a: Node) -> Node:
+        match a:
+            case Node(op="exp", args=(x,)):
+                return self.graph.unary("softplus", x)
+            case Node(op="mul", args=(two, Node(op="pow", args=(Node(op="sinh", args=(half,)), square)))):
+                if half.op == "div" and number_of(two) == number_of(half.args[1]) == number_of(square) == 2:
+                    return self.entrywise("log_cosh", half.args[0])
+        return self.graph.unary("log1p", a)
 
     def mul(self, a: Node, b: Node) -> Node:
         for exponent, power in ((a, b), (b, a)):
@@ -126,6 +144,8 @@ class _Lowering:
         if holds is not None:
             return yes if holds else no
         chosen = self.graph.where(condition, yes, no)
+        if yes is no:
+            return chosen
         doubtful = chosen
         for operand in self.compared(condition):
             doubtful = self.entrywise("nan_of", operand, doubtful)
@@ -182,7 +202,10 @@ class _Lowering:
             largest = graph.pick(base, peak, axis)
         at_peak = self.at(base, peak, axis)
         zero, one = graph.number(0), graph.number(1)
-        powers = self.entrywise("exp_difference", self.or_zero(at_peak, base), self.or_zero(at_peak, largest))
+        if self.by_value:
+            powers = self.entrywise("exp_below", base, largest)
+        else:
+            powers = self.entrywise("exp_difference", self.or_zero(at_peak, base), self.or_zero(at_peak, largest))
         rest = graph.reduce("row_sum", graph.where(at_peak, zero, powers), axis)
         if self.by_value:
             others = graph.sub(graph.reduce("row_sum", graph.where(at_peak, one, zero), axis), one)
@@ -229,6 +252,7 @@ def _comparisons(condition: Node) -> list[Node]:
     return [leaf for arg in condition.args for leaf in _comparisons(arg)]
 
 
+_LOG_2 = Fraction(math.log(2))
 _FOLDED: dict[str, Callable[[float], float]] = {
     "exp": math.exp,
     "expm1": math.expm1,

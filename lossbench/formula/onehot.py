@@ -54,3 +54,35 @@ def replaced(graph: Graph, row: Node, hot: Node, value: int) -> Node:
         else:
             new[node] = graph.rebuild(node, *(new[arg] for arg in node.args))
     return new[row]
+
+
+def at_label(graph: Graph, row: Node, label: Node) -> Node:
+    """The entry of *row* at *label* as what is made of one entry of each input; any number where there is none."""
+    new: dict[Node, Node] = {}
+    for node in topological(row):
+        if not is_row(node):
+            new[node] = node
+        elif node.op == "variable":
+            new[node] = graph.pick(node, label)
+        elif node.op == "onehot":
+            hot, one = node.args[0], graph.number(1)
+            same = graph.compare("eq", hot, label)
+            new[node] = one if hot is label else graph.where(same, one, graph.number(0))
+        else:
+            new[node] = graph.rebuild(Node(node.op, (), node.type, (), node.value), *(new[arg] for arg in node.args))
+    return new[row]
+
+
+def unpicked(graph: Graph, roots: Iterable[Node]) -> list[Node]:
+    """*roots* that pick entries of inputs alone: what is made of them is computed for many rows at once."""
+    new: dict[Node, Node] = {}
+    roots = list(roots)
+    for node in topological(*roots):
+        args = [new[arg] for arg in node.args]
+        if node.op == "pick" and args[0].op != "variable":
+            row, label = args
+            inside = graph.rebuild(Node("inside", (), "truth"), label)
+            new[node] = graph.where(inside, at_label(graph, row, label), graph.number(0))
+        else:
+            new[node] = graph.rebuild(node, *args)
+    return [new[root] for root in roots]

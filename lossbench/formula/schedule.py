@@ -168,3 +168,21 @@ def _ordered(targets: Iterable[Node], scope: Scope, stop: Container[Node] = ()) 
         else:
             stack.append((node, True))
             stack.extend((arg, False) for arg in _all_needs(node, scope))
+
+
+def stages_of(nodes: Iterable[Node]) -> dict[Node, int]:
+    """Behind how many sums over the classes each of the nodes is known."""
+    stages: dict[Node, int] = {}
+    for node in nodes:
+        before = max((stages[arg] for arg in node.args), default=0)
+        stages[node] = before + (node.op in REDUCTIONS and node.op != "store")
+    return stages
+
+
+def used_later(nodes: Iterable[Node], stages: Mapping[Node, int]) -> set[Node]:
+    """What a row has one of and is needed in another loop than its own."""
+    used: set[Node] = set()
+    for node in nodes:
+        apart = is_row(node) or node.op in REDUCTIONS
+        used.update(arg for arg in node.args if not is_row(arg) and (apart or stages[arg] < stages[node]))
+    return used

@@ -1,244 +1,375 @@
-"""Scheduled nodes as the statements of a Numba function, one line for each."""
+"""A loss of rows as the statements of a Numba function, one line for each node; loops over classes and rows have no
+branches, so that LLVM makes vectors of them.
+
+Rows are taken some at a time. What a row has one number of is computed for all of these rows at once and waits in rooms
+on the stack; what it has for each class is computed along one row after the other, or, where rows are narrow, for a
+class of all these rows at once. Every sum over the classes ends a stage: what needs it comes behind.
+"""
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lossbench.formula.expression import EXPENSIVE, PI, Constants, branchless
-from lossbench.formula.folds import Fold
+from lossbench.formula.folds import SUMS, Along, Beside
 from lossbench.formula.graph import Node, Variable, is_row, number_of, topological
-from lossbench.formula.schedule import Group, Scope, schedule
+from lossbench.formula.schedule import REDUCTIONS, stages_of, used_later
+
+_LEAVES = ("number", "pi", "size", "variable", "pick")
+_PIECES = (
+    ("for first in range(0, classes, REACH):", 0),
+    ("length = min(REACH, classes - first)", 1),
+)
+_WINDOWS = (
+    ("whole = length - length % LANES", 0),
+    ("for again in range(2 if whole < length else 1):", 0),
+    ("back = LANES - (whole if again else 0)", 1),
+    ("for k in range(length - LANES if again else 0, length if again else whole):", 1),
+)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where in the program a statement stands.
+class Outputs:
+    """What a function gives.
 
     Attributes:
-        known: The names of nodes already computed, and the place in `kept` of rows.
-        decided: The conditions whose branch this is.
-        index: The class looked at, or None where the place is outside of loops over them.
+        loss: The value.
+        factor: The variable that gradients are multiplied by; None without gradients.
+        stores: Row gradients, each a "store" node that names its array.
+        patches: Arrays of row gradients, the label at which the entry stored is another, and that entry.
+        scalars: Arrays for gradients by a number for each row, and these.
     """
 
-    indent: int
-    known: MutableMapping[Node, str]
-    decided: Mapping[Node, bool]
-    index: str | None = None
+    loss: Node
+    factor: Node | None
+    stores: Sequence[Node]
+    patches: Sequence[tuple[str, Node, Node]]
+    scalars: Sequence[tuple[str, Node]]
 
     @property
-    def scope(self) -> Scope:
-        return Scope(self.known, self.decided, self.index is not None)
-
-    def inside(self, decided: Mapping[Node, bool] | None = None, index: str | None = None) -> _Place:
-        """One level deeper; what is computed there is not known outside."""
-        known = ChainMap({}, self.known)
-        return _Place(self.indent + 1, known, {**self.decided, **(decided or {})}, index or self.index)
+    def nodes(self) -> list[Node]:
+        """All of it."""
+        patches = [one for _, *pair in self.patches for one in pair]
+        return [self.loss, *self.stores, *patches, *(node for _, node in self.scalars)]
 
 
 @dataclass
 class Writer:
-    """Writes functions that share one table of constants."""
+    """Writes one function.
+
+    Attributes:
+        inputs, parameters: By their names, identifiers in the text and types.
+        narrow: Whether a class of several rows is computed at once.
+    """
 
     constants: Constants
+    inputs: Mapping[str, tuple[str, Variable]]
+    parameters: Mapping[str, tuple[str, Variable]]
+    narrow: bool
     lines: list[str] = field(default_factory=list)
+    rooms: dict[str, str] = field(default_factory=dict)  # what they hold, and how much
+    fixed: dict[Node, str] = field(default_factory=dict)  # the same for every row
+    held: dict[Node, str] = field(default_factory=dict)  # one for each row: the room
+    kept: dict[Node, str] = field(default_factory=dict)  # one for each class: where it lies
+    written: set[Node] = field(default_factory=set)  # those of `kept` that lie there
+    stages: dict[Node, int] = field(default_factory=dict)
+    arrays: list[str] = field(default_factory=list)  # that gradients of rows are stored in
+    fetched: bool = False
     count: int = 0
-    rows: int = 0  # how many rows `kept` holds
 
-    def body(
-        self,
-        inputs: Mapping[str, tuple[str, Variable]],
-        parameters: Mapping[str, tuple[str, Variable]],
-        loss: Node,
-        factor: Node,
-        stores: list[Node],
-        patches: list[tuple[str, Node]],
-        scalars: list[tuple[str, Node]],
-        classes: str | None,
-    ) -> str:
-        """The statements after the first line of a function.
+    def body(self, outputs: Outputs) -> str:
+        """The statements after the first line of the function."""
+        nodes = list(topological(*outputs.nodes))
+        self.stages = stages_of(nodes)
+        self.arrays = [str(node.value) for node in outputs.stores]
+        self._fix(nodes)
+        self._line(1, "total = wide(0)")
+        self._line(1, "for start in range(0, number, tile):")
+        self._line(2, "count = min(tile, number - start)")
+        used = used_later(nodes, self.stages) | {outputs.loss, *(one for one in outputs.nodes if one.op != "store")}
+        self._load(nodes, outputs.factor)
+        for stage in range(1 + max(self.stages.values())):
+            here = [node for node in nodes if self.stages[node] == stage]
+            self._rows([node for node in here if self._is_single(node)], used)
+            group = [node for node in nodes if node.op in REDUCTIONS and self.stages[node.args[0]] == stage]
+            if group:
+                self._keep(stage, group, nodes)
+                (self._beside if self.narrow else self._along)(group)
+        self._finish(outputs)
+        self._line(1, "return total")
+        return "\n".join([*self._first_lines(), *self.lines])
 
-        Args:
-            inputs, parameters: By their identifiers in the text.
-            loss: The value.
-            factor: The variable that gradients are multiplied by.
-            stores: Row gradients, each a "store" node that names its array.
-            patches: Arrays of row gradients, and a "pick" at the one label where the entry stored is another.
-            scalars: Arrays for gradients by a number for each element or row, and these.
-            classes: What says the number of classes, or None.
-        """
-        self.lines, self.rows = [], 0
-        outside = _Place(1, {}, {})
-        targets = [loss, *stores, *(node for _, node in (*patches, *scalars))]
-        nodes = list(topological(*targets))
-        variables = {node.value: node for node in nodes if node.op == "variable"}
-        if classes is not None:
-            self._line(outside, f"classes = {classes}")
-            self._line(outside, "size = real(classes)")
-        for identifier, (name, _) in parameters.items():
-            if name in variables:
-                outside.known[variables[name]] = identifier
-        fixed = _fixed(nodes, {name for name, _ in parameters.values()})
-        self._compute(fixed, outside)
-        self._line(outside, "total = wide(0)")
-        self._line(outside, "for i in range(number):")
-        inside = outside.inside()
-        for identifier, (name, given) in inputs.items():
-            if name in variables and given.axes:
-                inside.known[variables[name]] = f"{identifier}[i, ?]"
-            elif name in variables:
-                self._assign(variables[name], f"{identifier}[i]", inside)
-        self._line(inside, f"w = weight[i] if weighted else {self.constants.name(1)}")
-        if stores or scalars:
-            inside.known[factor] = "factor"
-            self._line(inside, "factor = scale*w")
-        self._compute(targets, inside)
-        for array, node in patches:
-            label = self._name(node.args[1], inside)
-            self._line(inside, f"if 0 <= {label} < classes:")
-            self._line(inside.inside(), f"{array}[i, {label}] = {self._name(node, inside)}")
-        for array, node in scalars:
-            self._line(inside, f"{array}[i] = {self._name(node, inside)}")
-        self._line(inside, f"loss = weighed(w, {self._name(loss, inside)})")
-        self._line(inside, "if write:")
-        self._line(inside.inside(), "values[i] = loss")
-        self._line(inside, "total = accumulated(total, wide(loss))")
-        self._line(outside, "return total")
-        if self.rows:
-            self.lines.insert(2, f"    kept = empty(({self.rows}, classes), real)")
-        return "\n".join(self.lines)
+    def _first_lines(self) -> list[str]:
+        lines = ["classes = {rows}.shape[1]", "size = real(classes)"]
+        lines = [line.format(rows=next(name for name, one in self.inputs.values() if one.axes)) for line in lines]
+        if self.narrow or not any("classes" in line for line in self.lines):
+            lines.append("tile = ROWS")
+        else:
+            lines.append("tile = max(1, min(ROWS, SPAN // classes))")
+            lines += [f"kept = empty(({len(self.kept)}, tile, classes), real)"] if self.kept else []
+        lines += [f"{room} = space({given})" for room, given in self.rooms.items()]
+        if "fresh" in self.rooms:
+            one, zero = map(self.constants.name, (1, 0))
+            lines += ["for k in range(WINDOW):", f"    put(fresh, k, {one} if k >= LANES else {zero})"]
+        return ["    " + line for line in lines]
 
-    def _compute(self, targets: Iterable[Node], place: _Place) -> None:
-        steps = schedule(targets, place.scope)
-        keep = self._shared([group for _, group in steps if group and group.condition is None], place)
-        for nodes, group in steps:
-            for node in nodes:
-                self._single(node, place)
-            if group and group.condition is None:
-                self._loop(group, keep, place)
-            elif group:
-                self._choice(group, place)
+    def _fix(self, nodes: Iterable[Node]) -> None:
+        """What depends on parameters alone, before the first row."""
+        for node in nodes:
+            if node.op == "variable" and node.value in self.parameters and not node.axes:
+                self.fixed[node] = self.parameters[str(node.value)][0]
+            elif self._is_single(node) and all(arg in self.fixed or arg.op in _LEAVES[:3] for arg in node.args):
+                self.fixed[node] = self._assign(1, self._text(node, {}, ""))
 
-    def _single(self, node: Node, place: _Place) -> None:
-        if node.op != "pick":
-            args = [self._name(arg, place) for arg in node.args]
-            self._assign(node, branchless(node, args, place.index, self.constants), place)
+    def _is_single(self, node: Node) -> bool:
+        """Whether a row has one of it, which a statement computes."""
+        return not is_row(node) and node.op not in (*_LEAVES, *REDUCTIONS) and node not in self.fixed
+
+    def _load(self, nodes: Sequence[Node], factor: Node | None) -> None:
+        """Put what is given for each row into rooms."""
+        self._line(2, "for r in range(count):")
+        self._line(3, "i = natural(start + r)")
+        known: dict[Node, str] = {}
+        for node in nodes:
+            if node.op == "variable" and node.value in self.inputs and not node.axes:
+                known[node] = self._assign(3, f"{self.inputs[str(node.value)][0]}[i]")
+                self._hold(3, node, known[node])
+        self._line(3, f"w = weight[i] if weighted else {self.constants.name(1)}")
+        self._room("weights", self.constants.name(0))
+        self._line(3, "put(weights, r, w)")
+        if factor is not None:
+            self._hold(3, factor, "scale*w")
+        for node in nodes:
+            if node.op == "pick":
+                row, label = node.args
+                self._singles(3, [label], known)
+                at = self._name(label, known)
+                name, given = {**self.inputs, **self.parameters}[str(row.value)]
+                entry = f"{name}[{at}]" if str(row.value) in self.parameters else f"{name}[i, {at}]"
+                self._hold(3, node, f"{entry} if 0 <= {at} < classes else {self.constants.name(0)}")
+        if self.narrow:
+            for name, (identifier, given) in self.inputs.items():
+                if given.axes and any(node.op == "variable" and node.value == name for node in nodes):
+                    self._room(f"row_{identifier}", self.constants.name(0), "AREA")
+                    self._line(3, "for j in range(classes):")
+                    self._line(4, f"put(row_{identifier}, j*ROWS + r, {identifier}[i, j])")
+
+    def _singles(self, depth: int, targets: Iterable[Node], known: dict[Node, str]) -> None:
+        """Compute *targets* and what they need of what a row has one of."""
+        for node in topological(*targets):
+            if node not in known and node not in self.fixed and node.op not in _LEAVES:
+                known[node] = self._assign(depth, self._text(node, known, ""))
+
+    def _rows(self, nodes: list[Node], used: set[Node]) -> None:
+        """Compute for all the rows what each has one of."""
+        if not nodes:
             return
-        row, label = place.scope.resolved(node.args[0]), self._name(node.args[1], place)
-        name = self._new(node, place)
-        self._line(place, f"if 0 <= {label} < classes:")
-        inside = place.inside(index=label)
-        self._compute([row], inside)
-        self._line(inside, f"{name} = {self._name(row, inside)}")
-        self._line(place, "else:")
-        self._line(inside, f"{name} = {self.constants.name(0)}")
+        self._line(2, "for r in range(ROWS):")
+        known: dict[Node, str] = {}
+        for node in nodes:
+            self._take(3, node.args, known)
+            known[node] = self._assign(3, self._text(node, known, ""))
+            if node in used:
+                self._hold(3, node, known[node])
 
-    def _choice(self, group: Group, place: _Place) -> None:
-        condition = group.condition
-        assert condition is not None
-        names = [self._new(node, place) for node in group.members]
-        self._line(place, f"if {self._name(condition, place)}:")
-        for taken in (True, False):
-            if not taken:
-                self._line(place, "else:")
-            branches = [place.scope.resolved(node.args[1 if taken else 2]) for node in group.members]
-            inside = place.inside({condition: taken})
-            self._compute(branches, inside)
-            for name, branch in zip(names, branches, strict=True):
-                self._line(inside, f"{name} = {self._name(branch, inside)}")
+    def _keep(self, stage: int, group: Iterable[Node], nodes: Iterable[Node]) -> None:
+        """Say where the expensive entries will lie that later loops need again."""
+        later = [node.args[0] for node in nodes if node.op in REDUCTIONS and self.stages[node.args[0]] > stage]
+        here = set(self._entries(node.args[0] for node in group))
+        for node in self._entries(later, stop=here):
+            if node in here and node.op in EXPENSIVE and node not in self.kept:
+                at = len(self.kept)
+                self.kept[node] = f"kept[{at}, r, j]"
+                if self.narrow:
+                    self.kept[node] = f"kept_{at}"
+                    self._room(f"kept_{at}", self.constants.name(0), "AREA")
 
-    def _loop(self, group: Group, keep: list[Node], place: _Place) -> None:
-        rows = [place.scope.resolved(node.args[0]) for node in group.members]
-        entries = _entries(rows, place)
-        kept = [node for node in keep if node not in place.known and node in entries]
-        reductions = [Fold(node, self._new(node, place), self._room(node)) for node in group.members]
-        for reduction in reductions:
-            self._lines(place, reduction.begin(self.constants.name))
-        self._line(place, "for j in range(classes):")
-        inside = place.inside(index="j")
-        self._compute([*kept, *rows], inside)
-        for node in kept:
-            self._line(inside, f"kept[{self.rows}, j] = {self._name(node, inside)}")
-            place.known[node] = f"kept[{self.rows}, ?]"
-            self.rows += 1
-        for reduction, row in zip(reductions, rows, strict=True):
-            self._lines(inside, reduction.step(self._name(row, inside), "j"))
-        for reduction in reductions:
-            self._lines(place, reduction.finish(self.constants.name))
+    def _entries(self, rows: Iterable[Node], stop: Container[Node] = ()) -> list[Node]:
+        """The nodes that entries of *rows* are made of, arguments first; those of *stop* too, but not beyond."""
+        found: dict[Node, None] = {}
+        stack = [(row, False) for row in rows]
+        while stack:
+            node, expanded = stack.pop()
+            if node in found or not is_row(node):
+                continue
+            if expanded or node in stop or node in self.written:
+                found[node] = None
+            else:
+                stack.append((node, True))
+                stack.extend((arg, False) for arg in reversed(node.args))
+        return list(found)
 
-    def _room(self, node: Node) -> str:
-        """A row of `kept` for the terms of a sum."""
-        if node.op not in ("row_sum", "norm"):
-            return ""
-        self.rows += 1
-        return f"kept[{self.rows - 1}, ?]"
+    def _along(self, group: Sequence[Node]) -> None:
+        """A loop over the classes of one row after the other."""
+        entries = self._entries(node.args[0] for node in group)
+        exact = not any(node.op in EXPENSIVE for node in entries)  # sums in float64 would halve the vectors
+        folds = [Along(node, self._new(), self.constants, exact) for node in group if node.op != "store"]
+        self._line(2, "for r in range(count):")
+        self._line(3, "i = natural(start + r)")
+        known: dict[Node, str] = {}
+        self._take(3, [*(node.args[0] for node in group), *(arg for node in entries for arg in node.args)], known)
+        if not exact:
+            self._fetch()
+        for fold in folds:
+            self._lines(3, fold.begin())
+        depth, summed = 3, any(node.op in SUMS for node in group)
+        if summed:
+            self._room("fresh", self.constants.name(0), "WINDOW")
+            depth = 4
+            for line, deeper in _PIECES:
+                self._line(3 + deeper, line)
+            for fold in folds:
+                self._lines(depth, fold.begin_piece())
+        else:
+            self._line(3, "first, length = 0, classes")
+        for line, deeper in _WINDOWS:
+            self._line(depth + deeper, line)
+        inside = depth + 2
+        self._lines(inside, ["at = first + k", "j = natural(at)"])
+        if summed:
+            self._line(inside, f"new = taken(fresh, back + k) > {self.constants.name(0)}")
+        self._write_entries(inside, entries, known, "at")
+        for node in group:
+            if node.op == "store":
+                self._line(inside, f"{node.value}[i, j] = {self._name(node.args[0], known)}")
+        for fold in folds:
+            self._lines(inside, fold.step(self._name(fold.node.args[0], known)))
+        for fold in folds:
+            self._lines(depth, fold.finish_piece())
+        for fold in folds:
+            self._hold(3, fold.node, fold.result())
 
-    def _name(self, node: Node, place: _Place) -> str:
-        node = place.scope.resolved(node)
-        value = number_of(node)
+    def _fetch(self) -> None:
+        """While much is computed for a row, bring what is next into the cache."""
+        if self.fetched:
+            return
+        self.fetched = True
+        step = 64 // (4 if self.constants.dtype == "float32" else 8)  # a line of the cache
+        rows = [name for name, given in self.inputs.values() if given.axes]
+        self._line(3, "ahead = min(start + tile + r, number - 1)")
+        self._line(3, "if classes <= REACH:")
+        self._line(4, f"for line in range(0, classes, {step}):")
+        self._lines(5, [f"fetch({array}, start + r, line, True)" for array in self.arrays])
+        self._lines(5, [f"fetch({array}, ahead, line, False)" for array in rows])
+
+    def _beside(self, group: Sequence[Node]) -> None:
+        """A loop over the classes of several rows at once."""
+        folds = [Beside(node, self._new(), self.constants) for node in group if node.op != "store"]
+        entries = self._entries(node.args[0] for node in group)
+        if folds:
+            self._line(2, "for r in range(ROWS):")
+        for fold in folds:
+            self._room(fold.name, self.constants.name(0))
+            self._line(3, f"put({fold.name}, r, {fold.start})")
+            for room, start in fold.rooms().items():
+                self._room(room, start)
+                self._line(3, f"put({room}, r, {start})")
+        self._line(2, "for j in range(classes):")
+        self._line(3, "at = j*ROWS")
+        self._line(3, "for r in range(ROWS):")
+        known: dict[Node, str] = {}
+        self._take(4, [*(node.args[0] for node in group), *(arg for node in entries for arg in node.args)], known)
+        self._write_entries(4, entries, known, "j")
+        for node in group:
+            if node.op == "store":
+                self._room(f"of_{node.value}", self.constants.name(0), "AREA")
+                self._line(4, f"put(of_{node.value}, at + r, {self._name(node.args[0], known)})")
+        for fold in folds:
+            self._lines(4, fold.step(self._name(fold.node.args[0], known)))
+        results = [(fold.name, fold.result()) for fold in folds]
+        if any(result for _, result in results):
+            self._line(2, "for r in range(ROWS):")
+        self._lines(3, [f"put({name}, r, {result})" for name, result in results if result])
+        self.held |= {fold.node: fold.name for fold in folds}
+
+    def _write_entries(self, depth: int, entries: Iterable[Node], known: dict[Node, str], index: str) -> None:
+        """What one class has; what is kept is read, or written where it is new."""
+        new = []
+        for node in entries:
+            place = self.kept.get(node)
+            if node in self.written and place is not None:
+                known[node] = self._assign(depth, f"taken({place}, at + r)" if self.narrow else place)
+                continue
+            known[node] = self._assign(depth, self._text(node, known, index))
+            if place is not None:
+                self._line(depth, f"put({place}, at + r, {known[node]})" if self.narrow else f"{place} = {known[node]}")
+                new.append(node)
+        self.written.update(new)
+
+    def _finish(self, outputs: Outputs) -> None:
+        """Write what a row has one of, and add up the losses."""
+        self._line(2, "for r in range(count):")
+        self._line(3, "i = natural(start + r)")
+        known: dict[Node, str] = {}
+        self._take(3, [one for one in outputs.nodes if one.op != "store"], known)
+        for node in outputs.stores if self.narrow else ():
+            self._line(3, "for j in range(classes):")
+            self._line(4, f"{node.value}[i, natural(j)] = taken(of_{node.value}, j*ROWS + r)")
+        for array, label, node in outputs.patches:
+            at = self._name(label, known)
+            self._line(3, f"if 0 <= {at} < classes:")
+            self._line(4, f"{array}[i, natural({at})] = {self._name(node, known)}")
+        for array, node in outputs.scalars:
+            self._line(3, f"{array}[i] = {self._name(node, known)}")
+        self._line(3, f"loss = weighed(taken(weights, r), {self._name(outputs.loss, known)})")
+        self._line(3, "if write:")
+        self._line(4, "values[i] = loss")
+        self._line(3, "total = accumulated(total, wide(loss))")
+
+    def _text(self, node: Node, known: Mapping[Node, str], index: str) -> str:
+        """The expression that *node* is, where its arguments are known; *index* is the class looked at."""
+        if node.op == "variable":
+            name = str(node.value)
+            if name in self.parameters:
+                return f"{self.parameters[name][0]}[natural({index})]"
+            identifier = self.inputs[name][0]
+            return f"taken(row_{identifier}, at + r)" if self.narrow else f"{identifier}[i, j]"
+        args = [self._name(arg, known) for arg in node.args]
+        if node.op == "inside":
+            return f"(0 <= {args[0]}) & ({args[0]} < classes)"
+        return branchless(node, args, index, self.constants)
+
+    def _name(self, node: Node, known: Mapping[Node, str]) -> str:
+        value = PI if node.op == "pi" else number_of(node)
         if value is not None:
             return self.constants.name(value)
-        if node.op == "pi":
-            return self.constants.name(PI)
         if node.op == "size":
             return "size"
-        name = place.known[node]
-        if node.op == "variable" and node.kind == "row" and "?" not in name:
-            return f"{name}[{place.index}]"
-        return name.replace("?", str(place.index))
+        return self.fixed.get(node) or known[node]
 
-    def _shared(self, loops: list[Group], place: _Place) -> list[Node]:
-        """The expensive rows that several of *loops* need, inner ones first."""
-        needed: set[Node] = set()
-        shared: dict[Node, None] = {}
-        for group in loops:
-            rows = [place.scope.resolved(node.args[0]) for node in group.members]
-            mine = [node for node in _entries(rows, place, stop=needed) if node.op in EXPENSIVE]
-            shared.update(dict.fromkeys(node for node in mine if node in needed))
-            needed.update(mine)
-        return list(shared)
+    def _take(self, depth: int, nodes: Iterable[Node], known: dict[Node, str]) -> None:
+        """Read from their rooms those of *nodes* that lie there."""
+        for node in nodes:
+            if node in self.held and node not in known:
+                text = f"taken({self.held[node]}, r)"
+                known[node] = self._assign(
+                    depth, f"{text} != {self.constants.name(0)}" if node.type == "truth" else text
+                )
 
-    def _assign(self, node: Node, text: str, place: _Place) -> None:
-        self._line(place, f"{self._new(node, place)} = {text}")
+    def _hold(self, depth: int, node: Node, text: str) -> None:
+        """Put what a row has one of into a room of its own."""
+        if node.type == "truth":
+            text = f"select({text}, {self.constants.name(1)}, {self.constants.name(0)})"
+        self.held[node] = room = f"h{len(self.held)}"
+        self._room(room, "integer(0)" if node.type == "label" else self.constants.name(0))
+        self._line(depth, f"put({room}, r, {text})")
 
-    def _new(self, node: Node, place: _Place) -> str:
-        self.count += 1
-        name = f"t{self.count}"
-        place.known[node] = name
+    def _room(self, name: str, like: str, length: str = "ROWS") -> None:
+        self.rooms[name] = f"{like}, {length}"
+
+    def _assign(self, depth: int, text: str) -> str:
+        name = self._new()
+        self._line(depth, f"{name} = {text}")
         return name
 
-    def _lines(self, place: _Place, texts: Iterable[str]) -> None:
+    def _new(self) -> str:
+        self.count += 1
+        return f"t{self.count}"
+
+    def _lines(self, depth: int, texts: Iterable[str]) -> None:
         for text in texts:
-            self._line(place, text)
+            self._line(depth, text)
 
-    def _line(self, place: _Place, text: str) -> None:
-        self.lines.append("    " * place.indent + text)
-
-
-def _entries(rows: Iterable[Node], place: _Place, stop: Iterable[Node] = ()) -> list[Node]:
-    """The nodes that entries of *rows* are made of, arguments first; those of *stop* too, but not beyond."""
-    found: dict[Node, None] = {}
-    stop = set(stop)
-    stack = [(row, False) for row in rows]
-    while stack:
-        node, expanded = stack.pop()
-        node = place.scope.resolved(node)
-        if node in found or not is_row(node) or node in place.known:
-            continue
-        if expanded or node in stop:
-            found[node] = None
-        else:
-            stack.append((node, True))
-            stack.extend((arg, False) for arg in node.args)
-    return list(found)
-
-
-def _fixed(nodes: Iterable[Node], parameters: set[str]) -> list[Node]:
-    """What depends on parameters alone: computed once, before the first element."""
-    fixed: dict[Node, None] = {}
-    for node in nodes:
-        own = node.op in ("number", "pi", "size") or (node.op == "variable" and node.value in parameters)
-        if own or (node.args and node.op != "store" and all(arg in fixed for arg in node.args)):
-            fixed[node] = None
-    return [node for node in fixed if node.args and not is_row(node)]
+    def _line(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text)

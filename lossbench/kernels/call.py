@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import prod
-from operator import itemgetter
-from threading import Lock
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numba import get_num_threads
+from numba.core.errors import NumbaError
 
 from lossbench.errors import LossbenchError
 from lossbench.formula.node import Kind, Variable, variable_of
+from lossbench.kernels.given import converted, shared
+from lossbench.kernels.quick import THREADS, Out, Quick, quick, unusual
 from lossbench.kernels.streams import BLOCK
+from lossbench.kernels.tiles import NARROW
 
 BATCH = "batch"  # the axis of points, or of a batch's entries
 _SPREAD = 2  # blocks from which on threads are worth their start
-_CPU = (1, 0)  # a device in DLPack
 _LABELS = np.dtype(np.int64)
 _WEIGHT = Variable("number", (BATCH,))
-_THREADS = Lock()  # Numba's own threads end the process when two callers share them
-Out = np.ndarray | Mapping[str, np.ndarray] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +64,11 @@ class Kernel:
     _none: np.ndarray = field(init=False, repr=False)
     _variables: dict[str, Variable] = field(init=False, repr=False)
     _by_case: bool = field(init=False, repr=False)
-    _share: float | None = field(init=False, repr=False)  # of every element in the divisor, 0 for a sum
-    _quick: list[Any] = field(init=False, repr=False, default_factory=list)  # the function for one block, once compiled
+    _quick: Quick = field(init=False, repr=False, default=unusual)  # for what was asked for last
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_none", np.empty(0, self.dtype))
         object.__setattr__(self, "_by_case", hasattr(self.module, "value_each"))
-        share = {"mean": self.count, "sum": 0.0}.get(self.reduction)
-        object.__setattr__(self, "_share", share if hasattr(self.module, "value_at_once") else None)
         points: tuple[str, ...] = () if self.batchwise else (BATCH,)
         given = {name: variable_of(one) for name, one in self.inputs.items()}
         variables = {name: Variable(one.type, (*points, *one.axes)) for name, one in given.items()}
@@ -91,17 +88,10 @@ class Kernel:
             LossbenchError: A name is unknown or missing, a shape does not fit, something is no number or a label
                 no whole one, or `out` shares memory with something else.
         """
-        if self._quick and sample_weight is None and len(given) == len(self.inputs):
-            # The compiled function looks at types, lengths and memory itself: that takes a tenth of the time.
-            function, taken, share, real, name = self._quick
+        if sample_weight is None:
             try:
-                if name is None:
-                    if out is None:
-                        return real(function(*taken(given), share))
-                else:
-                    written = np.empty(len(given[name]), self.dtype) if out is None else out
-                    return real(function(*taken(given), share, written)), {name: written}
-            except (KeyError, TypeError, ValueError):
+                return self._quick(given, out)
+            except (AttributeError, KeyError, TypeError, ValueError, NumbaError):
                 pass
         return self._carefully(sample_weight, out, given)
 
@@ -119,10 +109,13 @@ class Kernel:
         if module is not self.module:
             arguments = [one for name, one in zip(self._variables, arguments, strict=True) if name not in self.fixed]
         slopes = [outputs[f"gradient.{one}"] for one in self.differentiated] if self.gradient else []
-        if not weighted and self._share is not None and 0 < rows <= BLOCK:
-            value = self._at_once(module, arguments, slopes)
+        results = weight if weighted else None, slopes, outputs.get("value")
+        if self._by_case:
+            value = self._of_elements(module, arguments, given, *results)
+        elif self._is_plain(module, sizes, results[0], results[2]):
+            value = self._of_rows(module, arguments, given, sizes, slopes)
         else:
-            value = self._reduced(module, arguments, sizes, weight if weighted else None, slopes, outputs.get("value"))
+            value = self._reduced(module, arguments, sizes, *results)
         if not self.gradient:
             return value
         return value, {one: outputs[f"gradient.{one}"] for one in self.differentiated}
@@ -135,15 +128,75 @@ class Kernel:
         usual = all(np.all(given[name] == self.dtype.type(self.defaults[name])) for name in self.fixed)
         return self.usual() if usual else self.module
 
-    def _at_once(self, module: ModuleType, arguments: list[Any], slopes: list[np.ndarray]) -> Any:
-        """The sum or mean over one block."""
-        function = getattr(module, "value_and_gradient_at_once" if self.gradient else "value_at_once")
-        value = self.dtype.type(function(*arguments, self._share, *slopes))
-        if not self._quick and len(arguments) == len(self.inputs) and len(slopes) == self.gradient:
-            function.disable_compile()  # from now on arrays of other types are refused
-            name = self.differentiated[0] if self.gradient else None
-            self._quick.extend((function, _taken(tuple(self.inputs)), self._share, self.dtype.type, name))
-        return value
+    def _of_elements(
+        self,
+        module: ModuleType,
+        arguments: list[Any],
+        given: Mapping[str, object],
+        weight: np.ndarray | None,
+        slopes: list[np.ndarray],
+        values: np.ndarray | None,
+    ) -> Any:
+        """The result of functions that divide by themselves; the next call like this one goes straight to them."""
+        share, extra = 0.0, 1.0
+        if self.reduction == "mean":
+            share = self.count or 0.0
+            extra = 0.0 if self.count is not None else module.divisor_turns(*arguments, 0.0, 1.0)
+        name = "value_and_gradient" if self.gradient else "value"
+        name += "_each" * (values is not None) + "_weighted" * (weight is not None)
+        both = getattr(module, f"{name}_turns"), getattr(module, f"{name}_blocks")
+        parallel = len(arguments[0]) >= module.SPREAD and get_num_threads() > 1
+        weights, last = [] if weight is None else [weight], [] if values is None else [values]
+        with THREADS if parallel else nullcontext():
+            value = both[parallel](*arguments, *weights, share, extra, *slopes, *last)
+        both[parallel].disable_compile()  # from now on arrays of other types are refused
+        if weight is None and (self.reduction != "mean" or self.count is not None):
+            behind = [*arguments[len(self.inputs) :], share, extra]
+            turns, blocks = (one if one.signatures else unusual for one in both)
+            self._hasten(turns, blocks, module.SPREAD, given, behind, values)
+        return self.dtype.type(value) if values is None else values
+
+    def _hasten(
+        self,
+        turns: Callable[..., Any],
+        blocks: Callable[..., Any],
+        spread: int,
+        given: Mapping[str, object],
+        behind: list[Any],
+        values: np.ndarray | None,
+    ) -> None:
+        """Let the next call like this one go straight to these functions."""
+        numbers = {one: number for one, number in given.items() if one not in self.inputs}
+        if all(type(number) in (int, float, self.dtype.type) for number in numbers.values()):
+            outputs = [f"gradient.{one}" for one in self.differentiated] if self.gradient else []
+            outputs += [] if values is None else ["value"]
+            straight = quick(turns, blocks, spread, tuple(self.inputs), numbers, behind, outputs, self.dtype)
+            object.__setattr__(self, "_quick", straight)
+
+    def _is_plain(
+        self, module: ModuleType, sizes: Mapping[str, int], weight: np.ndarray | None, values: np.ndarray | None
+    ) -> bool:
+        """Whether one function gives the sum or mean over rows, which do not need several threads."""
+        rows = hasattr(module, "value_at_once") and weight is None and values is None and sizes[BATCH] > 0
+        return rows and (get_num_threads() == 1 or prod(sizes.values()) < _SPREAD * BLOCK)
+
+    def _of_rows(
+        self,
+        module: ModuleType,
+        arguments: list[Any],
+        given: Mapping[str, object],
+        sizes: Mapping[str, int],
+        slopes: list[np.ndarray],
+    ) -> Any:
+        """The result of a function that divides by itself; the next call like this one goes straight to it."""
+        share = (self.count or 0.0) if self.reduction == "mean" else 0.0
+        behind = [*arguments[len(self.inputs) :], share, 0.0 if self.reduction == "mean" else 1.0]
+        name = "value_and_gradient" if self.gradient else "value"
+        function = getattr(module, f"{name}_narrow_at_once" if sizes["class"] < NARROW else f"{name}_at_once")
+        value = function(*arguments[: len(self.inputs)], *behind, *slopes)
+        function.disable_compile()  # from now on arrays of other types are refused
+        self._hasten(function, unusual, _SPREAD * BLOCK // sizes["class"], given, behind, None)
+        return self.dtype.type(value)
 
     def _reduced(
         self,
@@ -159,15 +212,10 @@ class Kernel:
         tail: list[object] = list(slopes)
         if self.gradient:
             scale = 1.0 if divisor is None else 1.0 / divisor if divisor else np.nan
-            tail.insert(0, scale if self._by_case else self.dtype.type(scale))
-        name, each = "value_and_gradient" if self.gradient else "value", values is not None
-        if self._by_case:
-            name += "_each" * each + "_weighted" * (weight is not None)
-            tail = [*([] if weight is None else [weight]), *tail, *([values] if each else [])]
-        else:
-            weights = self._none if weight is None else weight
-            tail = [weights, weight is not None, *tail, values if each else self._none, each]
-        total = self._run(module, name, [*arguments, *tail], sizes)
+            tail.insert(0, self.dtype.type(scale))
+        weights = self._none if weight is None else weight
+        tail = [weights, weight is not None, *tail, self._none if values is None else values, values is not None]
+        total = self._run(module, "value_and_gradient" if self.gradient else "value", [*arguments, *tail], sizes)
         if values is not None:
             return values
         with np.errstate(all="ignore"):  # 0/0 is nan, and a large sum infinite
@@ -176,6 +224,8 @@ class Kernel:
     def _run(self, module: ModuleType, name: str, arguments: list[Any], sizes: Mapping[str, int]) -> float:
         """The sum over everything, in pairs of blocks of points; the same for any number of threads."""
         rows = sizes.get(BATCH, 0)
+        if sizes.get("class", NARROW) < NARROW and hasattr(module, f"{name}_narrow"):
+            name = f"{name}_narrow"
         length = max(1, BLOCK * max(1, rows) // max(1, prod(sizes.values())))
         if self.batchwise or rows <= length:
             return float(getattr(module, name)(*arguments))
@@ -183,7 +233,7 @@ class Kernel:
         if get_num_threads() == 1 or rows < _SPREAD * length:
             getattr(module, f"{name}_turns")(*arguments, length, sums)
         else:
-            with _THREADS:
+            with THREADS:
                 getattr(module, f"{name}_blocks")(*arguments, length, sums)
         with np.errstate(all="ignore"):
             return float(sums.sum())
@@ -191,8 +241,7 @@ class Kernel:
     def _divisor(self, module: ModuleType, arguments: list[Any], sizes: Mapping[str, int]) -> float:
         if self.count is not None:
             return sizes[BATCH] * self.count
-        rest = [] if self._by_case else [self._none, False, self._none, False]
-        return self._run(module, "divisor", [*arguments, *rest], sizes)
+        return self._run(module, "divisor", [*arguments, self._none, False, self._none, False], sizes)
 
     def _arguments(self, given: Mapping[str, object]) -> tuple[list[Any], dict[str, int]]:
         """Inputs and parameters in order, and how long each axis is."""
@@ -244,7 +293,7 @@ class Kernel:
         inputs = dict(zip(self.inputs, arguments, strict=False))
         if self.gradient:
             shapes |= {f"gradient.{one}": inputs[one].shape for one in self.differentiated}
-        out = _shared("out", out)  # type: ignore[assignment]
+        out = shared("out", out)  # type: ignore[assignment]
         if isinstance(out, np.ndarray):
             large = [name for name in shapes if not self.gradient or name != "value"]
             if len(large) != 1:
@@ -269,63 +318,3 @@ class Kernel:
                 if np.may_share_memory(array, taken):  # a row is read again after its first gradients are written
                     raise LossbenchError(f"out {name!r} shares memory with {other!r}; expected an array of its own")
         return {name: given[name] if name in given else np.empty(shape, self.dtype) for name, shape in shapes.items()}
-
-
-def _shared(name: str, value: Any) -> object:
-    """A tensor of another framework as an array over the same memory; anything else as it is."""
-    if isinstance(value, np.ndarray | np.generic) or not hasattr(value, "__dlpack__"):
-        return value
-    try:
-        return np.from_dlpack(value)
-    except (BufferError, RuntimeError, TypeError) as error:
-        if getattr(value, "__dlpack_device__", lambda: _CPU)()[0] != _CPU[0]:
-            raise LossbenchError(f"{name} is on another device; expected a tensor on the CPU") from None
-        if "grad" in str(error):
-            raise LossbenchError(f"{name} is part of an autograd graph; expected .detach()") from None
-        return value  # a dtype that DLPack does not share with NumPy
-
-
-class _Memory:
-    """Memory as NumPy's array interface describes it."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
-
-
-def _as_writable(array: np.ndarray) -> np.ndarray:
-    """The same memory as an array of the type that kernels are compiled for; they write into outputs alone."""
-    return np.asarray(_Memory(array))
-
-
-def _taken(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """What gives the values of these names, in order."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda given: (given[names[0]],)
-
-
-def converted(name: str, value: object, dtype: np.dtype[Any]) -> np.ndarray:
-    """*value* as an array of *dtype* that Numba can take.
-
-    Raises:
-        LossbenchError: It is not made of real numbers, or of whole ones for a dtype of integers.
-    """
-    if isinstance(value, np.ndarray) and value.dtype == dtype and value.flags.carray and type(value) is np.ndarray:
-        return value
-    try:
-        given = np.asarray(_shared(name, value))
-        # bfloat16 is no number to NumPy itself, but it converts.
-        numeric = given.dtype.kind in "biuf" or given.dtype.name == "bfloat16"
-    except (TypeError, ValueError):  # no dtype of NumPy, or rows of several lengths
-        numeric = False
-    if not numeric or isinstance(value, np.ma.MaskedArray):
-        found = getattr(value, "dtype", None) if type(value) is np.ndarray else type(value).__name__
-        raise LossbenchError(f"{name} is {found}; expected real numbers that convert to {dtype}")
-    if given.dtype == dtype and given.flags.c_contiguous and given.flags.aligned:
-        return given if given.flags.writeable else _as_writable(given)
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond the dtype is infinite
-        array = np.require(given, dtype, ["C", "A", "W"])
-    if dtype.kind == "i" and not np.array_equal(array, given):
-        raise LossbenchError(f"{name} holds a number that is no {dtype}; expected whole numbers")
-    return array

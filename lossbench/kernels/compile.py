@@ -20,6 +20,7 @@ from numpy import empty, float32, float64
 from numpy import int64 as integer
 from numpy import uint64 as natural
 
+from lossbench.compilations import watch
 from lossbench.kernels.primitives import FASTMATH, Function
 
 __all__ = [
@@ -71,6 +72,7 @@ def load(name: str, source: str) -> ModuleType:
     Raises:
         OSError: The folder cannot be written.
     """
+    watch()
     text = f"{source}\n# Compiled against lossbench.kernels {_foundation()}.\n"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     title = f"{re.sub(r'[^a-z0-9_]', '_', name.lower())}_{digest}"
@@ -94,9 +96,11 @@ def load(name: str, source: str) -> ModuleType:
 def _foundation() -> str:
     """A digest of what generated functions call: Numba's cache does not see it change."""
     here = Path(__file__).parent
-    texts = [
+    texts = [(here / "polynomials.toml").read_bytes()]
+    texts += [
         (here / f"{name}.py").read_bytes()
         for name in (
+            "arithmetic",
             "compile",
             "cuda",
             "cuda_sums",
@@ -106,6 +110,7 @@ def _foundation() -> str:
             "sequences",
             "streams",
             "sums",
+            "tiles",
         )
     ]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]

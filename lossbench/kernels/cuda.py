@@ -118,6 +118,16 @@ def tanh(x: float) -> float:
 
 
 @device
+def log_cosh(x: float) -> float:
+    """log(cosh(x)): no exponential overflows, and small numbers keep their digits."""
+    size = abs(x)
+    half = _math.sinh(min(size, type(x)(1)) / type(x)(2))
+    if size < 1:
+        return _math.log1p(type(x)(2) * half * half)
+    return size + _math.log1p(_math.exp(-(size + size))) - type(x)(math.log(2))
+
+
+@device
 def softplus(x: float) -> float:
     """log(1 + exp(x)): exp never overflows, and log1p keeps what is small beside 1."""
     return maximum(x, type(x)(0)) + _math.log1p(_math.exp(-abs(x)))

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lossbench.kernels.machine import FORMATS, Bits, Format, Number, Truth, polynomial, where
+from lossbench.kernels.machine import Bits, Format, Number, polynomial, where
 
 _LN2 = 0xB17217F7D1CF79ABC9E3B39803F2F6AF  # times 2**-128
+_NEAR = 0.75  # of zero, where log(cosh(x)) and tanh(x) are polynomials
 _POLYNOMIALS = tomllib.loads((Path(__file__).parent / "polynomials.toml").read_text(encoding="utf-8"))
 
 
@@ -26,23 +27,27 @@ class _Constants:
     Attributes:
         high, low: ln 2 in two parts, of which the first times a whole number is exact.
         magic: Added to a number it leaves a whole number in the last bits.
+        more: So many powers of two above the least number all powers that are not 0 are normal.
         largest, least: Beyond these exp is infinite, and 0.
         most: Beyond it sinh and cosh are infinite.
         nothing: Below it expm1 is -1.
-        tiny: Below it x is the nearest number to expm1(x), log1p(x) and tanh(x).
+        none: Beyond it exp(-2*x) is nothing beside x.
+        tiny: Below it x is the nearest number to expm1(x) and log1p(x).
+        sinh: Coefficients; those of the others are in `polynomials`.
     """
 
     high: float
     low: float
     magic: float
+    more: int
     largest: float
     most: float
     least: float
     nothing: float
+    none: float
     tiny: float
-    exp: list[float]
-    log: list[float]
     sinh: list[float]
+    polynomials: dict[str, list[float]]
 
 
 @cache
@@ -54,15 +59,20 @@ def _constants(format_: Format) -> _Constants:
         high=high / 2**128,
         low=(_LN2 - high) / 2**128,
         magic=1.5 * 2**format_.fraction,
+        more=format_.fraction + 2,
         largest=89.0 if single else 710.0,
         most=89.6 if single else 710.6,
         least=-104.0 if single else -746.0,
         nothing=-20.0 if single else -40.0,
+        none=40.0 if single else 340.0,
         tiny=2.0**-100 if single else 2.0**-1000,
-        exp=_POLYNOMIALS[format_.name]["exp"]["coefficients"],
-        log=_POLYNOMIALS[format_.name]["log"]["coefficients"],
         sinh=[1 / math.factorial(2 * at + 3) for at in range(5 if single else 9)],  # Taylor's, for abs(x) < 1
+        polynomials={name: row["coefficients"] for name, row in _POLYNOMIALS[format_.name].items()},
     )
+
+
+def _polynomial(name: str, x: Number) -> Number:
+    return polynomial(_constants(x.format).polynomials[name], x)
 
 
 def _between(low: float, x: Number, high: float) -> Number:
@@ -74,45 +84,81 @@ def at_least(low: float, x: Number) -> Number:
     return where(x < low, low, x)
 
 
-def _reduced(x: Number, lost: Number | None = None) -> tuple[Bits, Number]:
-    """n and expm1(r) for the sum x + lost = n*ln 2 + r; n in the last bits of a number."""
+def _divided(x: Number, magic: Number | float) -> tuple[Number, Number]:
+    """n and r with x = n*ln 2 + r; n in the last bits of a number, beside what *magic* has there."""
     c = _constants(x.format)
-    shifted = x.times_plus(1 / math.log(2), c.magic)
-    n = shifted - c.magic
-    r = n.times_plus(-c.low, n.times_plus(-c.high, x))
-    if lost is not None:
-        r = r + lost
-    power = (r * r).times_plus(polynomial(c.exp, r), r)
+    shifted = x.times_plus(1 / math.log(2), magic)
+    n = shifted - magic
+    return shifted, n.times_plus(-c.low, n.times_plus(-c.high, x))
+
+
+def _exponential(r: Number) -> tuple[Number, Number]:
+    """exp(r) for small r, and a slope with exp(r) = 1 + r*slope."""
+    slope = r.times_plus(_polynomial("exp", r), 1.0)
+    return r.times_plus(slope, 1.0), slope
+
+
+def _power_below(shifted: Number) -> Number:
+    """2**n for the n in the last bits, which counts from the least exponent."""
+    return (shifted.bits() << shifted.format.fraction).number()
+
+
+def exp(x: Number) -> Number:
+    return _exp(x, None)
+
+
+def exp_difference(a: Number, b: Number) -> Number:
+    """exp(a - b), with what the rounding of a - b has taken (Knuth): that may be many ulps of the power."""
+    difference = a - b
+    added = difference - a
+    lost = (a - (difference - added)) - (b + added)
+    near = abs(difference) < -_constants(a.format).least  # neither infinite nor nan
+    return _exp(difference, where(near, lost, 0.0))
+
+
+def exp_below(a: Number, b: Number) -> Number:
+    """exp(a - b) for an *a* that is not above *b*, of their exact difference; 1 where they are equal.
+
+    Far from 0 the difference is exact where it counts; else both are divided by ln 2. What depends on *b* alone, LLVM
+    computes once for a loop.
+    """
+    c, inverse = _constants(a.format), 1 / math.log(2)
+    far = abs(b) > -2.0 * c.least
+    base, rest = where(far, b, 0.0), where(far, 0.0, b)
+    k = rest.times_plus(inverse, c.magic) - c.magic
+    below = k.times_plus(-c.low, k.times_plus(-c.high, rest))
+    least, moved, magic = rest + c.least, rest * -inverse, c.magic + a.format.bias + c.more
+    x = a - base
+    x = where(x < least, least, x)
+    shifted = x.times_plus(inverse, moved) + magic
+    n = (shifted - magic) + k
+    one, _ = _exponential(n.times_plus(-c.low, n.times_plus(-c.high, x)) - below)
+    return where(a.equals(b), 1.0, one * _power_below(shifted) * 2.0**-c.more)
+
+
+def _exp(x: Number, lost: Number | None) -> Number:
+    """exp(x + lost)."""
+    c, bias = _constants(x.format), x.format.bias
+    x = _between(c.least, x, c.largest)
+    # The power in two steps, each of a normal factor: the second rounds if the result is subnormal, or is too much.
+    above = x > 0.0
+    magic = where(above, x.constant(c.magic + bias - c.more), c.magic + bias + c.more)
+    shifted, r = _divided(x, magic)
+    one, _ = _exponential(r if lost is None else r + lost)
+    return one * _power_below(shifted) * where(above, x.constant(2.0**c.more), 2.0**-c.more)
+
+
+def _reduced(x: Number) -> tuple[Bits, Number]:
+    """n and expm1(r) for x = n*ln 2 + r."""
+    c = _constants(x.format)
+    shifted, r = _divided(x, c.magic)
+    power = (r * r).times_plus(_polynomial("expm1", r), r)
     return shifted.bits() - x.format.bits(c.magic), power
 
 
 def _power_of_two(n: Bits, more: int) -> Number:
     """2**(n + more), where that is a normal number."""
     return ((n + (n.format.bias + more)) << n.format.fraction).number()
-
-
-def _scaled(x: Number, n: Bits) -> Number:
-    """x*2**n in two steps, each of a normal factor: the second rounds if the result is subnormal."""
-    doubled = n + 2 * n.format.bias
-    half = doubled >> 1
-    return x * (half << n.format.fraction).number() * ((doubled - half) << n.format.fraction).number()
-
-
-def exp(x: Number) -> Number:
-    c = _constants(x.format)
-    n, power = _reduced(_between(c.least, x, c.largest))
-    return _scaled(1.0 + power, n)
-
-
-def exp_difference(a: Number, b: Number) -> Number:
-    """exp(a - b), with what the rounding of a - b has taken (Knuth): that may be many ulps of the power."""
-    c = _constants(a.format)
-    difference = a - b
-    added = difference - a
-    lost = (a - (difference - added)) - (b + added)
-    near = abs(difference) < -c.least  # neither infinite nor nan
-    n, power = _reduced(_between(c.least, difference, c.largest), where(near, lost, 0.0))
-    return _scaled(1.0 + power, n)
 
 
 def expm1(x: Number) -> Number:
@@ -123,18 +169,25 @@ def expm1(x: Number) -> Number:
     return where(abs(x) < c.tiny, x, result + result)
 
 
-def _log_of(f: Number, k: Number) -> Number:
-    """k*ln 2 + log(1 + f), for f from sqrt(1/2) - 1 to sqrt(2) - 1."""
+def _log1p_of(f: Number, name: str) -> tuple[Number, Number]:
+    """s and w with log(1 + f) = 2*atanh(s) = f - s*w, by the polynomial of that name for 2*atanh(s) - 2*s."""
+    s = f / (2.0 + f)
+    square = s * s
+    return s, (-square).times_plus(_polynomial(name, square), f)
+
+
+def _log_of(f: Number, k: Number, lost: Number | None = None) -> Number:
+    """k*ln 2 + log(1 + f + lost), for f from sqrt(1/2) - 1 to sqrt(2) - 1."""
     c = _constants(f.format)
-    tail = f.times_plus(polynomial(c.log, f), -0.5)
-    rest = (f * f).times_plus(tail, k * c.low)
-    return _sum_of(k * c.high, f, rest)
-
-
-def _sum_of(large: Number, small: Number, rest: Number) -> Number:
-    """large + small + rest, where large is 0 or not below small, and rest far below both (Dekker)."""
-    total = large + small
-    return total + (((large - total) + small) + rest)
+    s = f / (2.0 + f)
+    square, half = s * s, f * 0.5 * f
+    # log(1 + f) = f - half + s*(half + (2*atanh(s) - 2*s)/s): s counts for little.
+    rest = s.times_plus(square.times_plus(_polynomial("log", square), half), k.times_plus(c.low, -half))
+    if lost is not None:
+        rest = rest + lost
+    large = k * c.high  # 0 or not below f
+    total = large + f
+    return total + (((large - total) + f) + rest)  # Dekker's sum
 
 
 def _exponent(x: Number) -> tuple[Bits, Bits]:
@@ -144,10 +197,14 @@ def _exponent(x: Number) -> tuple[Bits, Bits]:
     return moved, moved >> format_.fraction
 
 
+def _offset(format_: Format) -> float:
+    """What is beside a biased exponent in `_as_number`."""
+    return 2.0**format_.fraction + format_.bias
+
+
 def _as_number(biased: Bits) -> Number:
-    """A biased exponent as a number."""
-    format_ = biased.format
-    return (biased | format_.bits(2.0**format_.fraction)).number() - (2.0**format_.fraction + format_.bias)
+    """A biased exponent as a number, too large by `_offset`."""
+    return (biased | biased.format.bits(2.0**biased.format.fraction)).number()
 
 
 def log(x: Number) -> Number:
@@ -156,7 +213,7 @@ def log(x: Number) -> Number:
     more = format_.fraction + 1
     moved, biased = _exponent(where(subnormal, x * 2.0**more, x))
     f = ((moved & (2**format_.fraction - 1)) + format_.bits(math.sqrt(0.5))).number() - 1.0
-    k = _as_number(biased) - where(subnormal, x.constant(more), 0.0)
+    k = _as_number(biased) - where(subnormal, x.constant(_offset(format_) + more), _offset(format_))
     ends = where(x.equals(0.0), -math.inf, where(x < 0.0, math.nan, x))
     return where((x > 0.0) & (x < math.inf), _log_of(f, k), ends)
 
@@ -164,37 +221,34 @@ def log(x: Number) -> Number:
 def log1p(x: Number) -> Number:
     c = _constants(x.format)
     _, biased = _exponent(1.0 + x)
-    # x*2**-k + (2**-k - 1) is exact; 2**-k itself may be subnormal.
+    # 2**-k itself may be subnormal.
     quarter = ((2 * x.format.bias + 2) - biased) << x.format.fraction
     scale = quarter.number()  # 2**(2 - k)
-    f = (x * 0.25).times_plus(scale, scale.times_plus(0.25, -1.0))
+    part, without = x * 0.25, scale.times_plus(0.25, -1.0)
+    f = part.times_plus(scale, without)
+    lost = part.times_plus(scale, -(f - without))
     ends = where(x.equals(-1.0), -math.inf, where(x < -1.0, math.nan, x))
     inside = (x > -1.0) & (x < math.inf) & (abs(x) >= c.tiny)
-    return where(inside, _log_of(f, _as_number(biased)), ends)
+    return where(inside, _log_of(f, _as_number(biased) - _offset(x.format), lost), ends)
 
 
 def _decay(x: Number) -> tuple[Number, Number]:
     """exp(-abs(x)), and what is lost by its rounding."""
     c = _constants(x.format)
-    n, power = _reduced(at_least(c.least, -abs(x)))
-    one = 1.0 + power
-    lost = power - (one - 1.0)
-    more = x.format.fraction + 1  # n is at least -(bias + fraction)
-    scale, down = _power_of_two(n, more), 2.0**-more
-    return one * scale * down, lost * scale * down
+    shifted, r = _divided(at_least(c.least, -abs(x)), c.magic + x.format.bias + c.more)
+    one, slope = _exponential(r)
+    lost = r.times_plus(slope, -(one - 1.0))
+    scale = _power_below(shifted) * 2.0**-c.more
+    return one * scale, lost * scale
 
 
 def softplus(x: Number) -> Number:
     """log(1 + exp(x)): max(x, 0) and log1p of a power of at most 1."""
-    c = _constants(x.format)
     power, lost = _decay(x)
-    large = power > math.sqrt(2) - 1
-    f = where(large, power.times_plus(0.5, -0.5), power)
+    s, w = _log1p_of(power, "log1p")
     # The slope of log1p, 1/(1 + power), by which *lost* counts, need not be exact.
-    correction = lost * power.times_plus(-0.5, 1.0)
-    tail = f.times_plus(polynomial(c.log, f), -0.5)
-    rest = (f * f).times_plus(tail, correction)
-    return where(x > 0.0, x, 0.0) + _sum_of(where(large, x.constant(math.log(2)), 0.0), f, rest)
+    rest = (-s).times_plus(w, lost * s.times_plus(-1.5, 1.0))
+    return power + (rest + where(x > 0.0, x, 0.0))
 
 
 def sigmoid(x: Number) -> Number:
@@ -202,14 +256,44 @@ def sigmoid(x: Number) -> Number:
     power, lost = _decay(x)
     total = 1.0 + power
     missing = (1.0 - total) + power + lost  # from the sum
-    inverse = 1.0 / total
-    inverse = inverse.times_plus((-inverse).times_plus(total, 1.0) - missing * inverse, inverse)
-    return where(x < 0.0, power.times_plus(inverse, lost * inverse), inverse)
+    above = x > 0.0
+    top = where(above, 1.0, power)
+    quotient = top / total
+    rest = (-quotient).times_plus(total, top) + where(above, 0.0, lost)
+    rest = (-quotient).times_plus(missing, rest)
+    # Over the sum, that is times sigmoid(abs(x)), which need not be exact.
+    return rest.times_plus(where(above, quotient, 1.0 - quotient), quotient)
+
+
+def _small(x: Number) -> Number:
+    """exp(-2*abs(x)), right enough beside abs(x), or beside 1."""
+    c = _constants(x.format)
+    magic = c.magic + x.format.bias
+    double = -2.0 * where(abs(x) > c.none, c.none, abs(x))
+    shifted = double.times_plus(1 / math.log(2), magic)
+    one, _ = _exponential((shifted - magic).times_plus(-math.log(2), double))  # ln 2 in one part
+    return one * _power_below(shifted)
+
+
+def log_cosh(x: Number) -> Number:
+    """log(cosh(x)): no power overflows, and small x keep their digits."""
+    size = abs(x)
+    s, w = _log1p_of(power := _small(x), "tail")
+    far = (size - math.log(2)) + (-s).times_plus(w, power)
+    half = x * 0.5
+    square = half * x  # halved
+    lost = half.times_plus(x, -square)
+    near = square + square.times_plus(square * _polynomial("log_cosh", square), lost)
+    return where(size < _NEAR, near, far)
 
 
 def tanh(x: Number) -> Number:
-    below = expm1(-2.0 * abs(x))
-    return (-below / (2.0 + below)).with_sign_of(x)
+    power = _small(x)
+    far = 1.0 - (power + power) / (1.0 + power)
+    size = abs(x)
+    square = x * x
+    near = (square * size).times_plus(_polynomial("tanh", square), size)
+    return where(size < _NEAR, near, far).with_sign_of(x)
 
 
 def sinh(x: Number) -> Number:
@@ -233,63 +317,3 @@ def cosh(x: Number) -> Number:
     scale = _power_of_two(n, -2)
     quarter = scale.times_plus(power, scale)
     return (quarter + 0.0625 / quarter) * 2.0
-
-
-def sqrt(x: Number) -> Number:
-    return x.sqrt()
-
-
-def power(a: Number, exponent: Number) -> Number:
-    """a**exponent: in float32 by way of float64; nan of nan, but a**0 is 1."""
-    if a.format.name == "float64":
-        return where(exponent.is_nan, exponent, a.libm_power(exponent))
-    return _power(a.to(FORMATS["float64"]), exponent.to(FORMATS["float64"])).to(a.format)
-
-
-def power_slope(a: Number, exponent: Number) -> Number:
-    """The derivative of a**exponent by a; 0 for the constant a**0."""
-    if a.format.name == "float64":
-        return where(exponent.equals(0.0), 0.0, exponent * power(a, exponent - 1.0))
-    a, exponent = a.to(FORMATS["float64"]), exponent.to(FORMATS["float64"])
-    return where(exponent.equals(0.0), 0.0, exponent * _power(a, exponent - 1.0)).to(FORMATS["float32"])
-
-
-def _power(a: Number, exponent: Number) -> Number:
-    """To fewer digits than the format has."""
-    size = exp(exponent * log(abs(a)))
-    whole, even = _is_whole(exponent), _is_whole(exponent * 0.5)
-    signed = where(even, size, where(whole, size.with_sign_of(a), where(a < 0.0, math.nan, size)))
-    return where(exponent.equals(0.0), 1.0, signed)
-
-
-def _is_whole(x: Number) -> Truth:
-    magic = _constants(x.format).magic
-    return (((x + magic) - magic).equals(x)) | (abs(x) > magic)
-
-
-def maximum(a: Number, b: Number) -> Number:
-    """The larger; nan if either is."""
-    return where((a > b) | a.is_nan, a, b)
-
-
-def minimum(a: Number, b: Number) -> Number:
-    return where((a < b) | a.is_nan, a, b)
-
-
-def sign(x: Number) -> Number:
-    return where(x > 0.0, 1.0, where(x < 0.0, x.constant(-1.0), x))
-
-
-def xlogy(x: Number, y: Number) -> Number:
-    """x*log(y), and 0 for x = 0 unless y is nan."""
-    return where(x.equals(0.0) & y.equals(y), 0.0, x * log(y))
-
-
-def nan_of(operand: Number, chosen: Number) -> Number:
-    """*chosen*, but nan where the operand of the comparison that chose it is nan."""
-    return where(operand.is_nan, operand, chosen)
-
-
-def weighed(weight: Number, x: Number) -> Number:
-    """weight*x; a weight of 0 makes 0 even of infinity, for it makes the function 0 everywhere."""
-    return where(weight.equals(0.0) & x.equals(x), weight, weight * x)

@@ -28,11 +28,12 @@ _LIMITS = (0.5, 1.0, 1.5, 2.0)  # ulps
 Array = np.ndarray
 
 
-PRIMITIVES = ("exp", "expm1", "log", "log1p", "softplus", "sigmoid", "tanh", "sinh", "cosh")
+PRIMITIVES = ("exp", "expm1", "log", "log1p", "softplus", "sigmoid", "log_cosh", "tanh", "sinh", "cosh")
 _EXACT: dict[str, Callable[[mpmath.mpf], mpmath.mpf]] = {
     **{name: getattr(mpmath, name) for name in ("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh")},
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "log_cosh": lambda x: mpmath.log1p(2 * mpmath.sinh(x / 2) ** 2),
 }
 
 

@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 # Without a flag an instruction would be allowed to contract, as all of a kernel is; this one says nothing of sums.
 _AS_WRITTEN = ("arcp",)
+_LONG = 8  # coefficients of polynomials that are evaluated in pairs
 
 
 @dataclass(frozen=True)
@@ -213,11 +214,24 @@ def where(condition: Truth, yes: Number | float, no: Number | float) -> Number:
 
 def polynomial(coefficients: Sequence[float], x: Number) -> Number:
     """The sum of coefficients times powers of *x*, that of the constant first."""
+    if len(coefficients) > _LONG:
+        return _in_pairs(coefficients, x)
     *lower, last = coefficients
     total = x.constant(last)
     for coefficient in reversed(lower):
         total = total.times_plus(x, coefficient)
     return total
+
+
+def _in_pairs(coefficients: Sequence[float], x: Number) -> Number:
+    """The same in fewer steps that wait for each other (Estrin)."""
+    terms = [x.constant(one) for one in coefficients]
+    while True:
+        pairs = [high.times_plus(x, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[2 * len(pairs) :]
+        if len(terms) == 1:
+            return terms[0]
+        x = x * x
 
 
 def primitive(build: Callable[..., Number]) -> Any:

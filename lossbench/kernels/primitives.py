@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 import numba
 
-from lossbench.kernels import elementary
+from lossbench.kernels import arithmetic, elementary
 from lossbench.kernels.machine import primitive
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -20,24 +20,26 @@ Function = TypeVar("Function", bound=Callable[..., object])
 FASTMATH = {"contract"}
 
 exp = primitive(elementary.exp)
+exp_below = primitive(elementary.exp_below)
 exp_difference = primitive(elementary.exp_difference)
 expm1 = primitive(elementary.expm1)
 log = primitive(elementary.log)
 log1p = primitive(elementary.log1p)
 softplus = primitive(elementary.softplus)
 sigmoid = primitive(elementary.sigmoid)
+log_cosh = primitive(elementary.log_cosh)
 tanh = primitive(elementary.tanh)
 sinh = primitive(elementary.sinh)
 cosh = primitive(elementary.cosh)
-sqrt = primitive(elementary.sqrt)
-power = primitive(elementary.power)
-power_slope = primitive(elementary.power_slope)
-xlogy = primitive(elementary.xlogy)
-maximum = primitive(elementary.maximum)
-minimum = primitive(elementary.minimum)
-sign = primitive(elementary.sign)
-nan_of = primitive(elementary.nan_of)
-weighed = primitive(elementary.weighed)
+sqrt = primitive(arithmetic.sqrt)
+power = primitive(arithmetic.power)
+power_slope = primitive(arithmetic.power_slope)
+xlogy = primitive(arithmetic.xlogy)
+maximum = primitive(arithmetic.maximum)
+minimum = primitive(arithmetic.minimum)
+sign = primitive(arithmetic.sign)
+nan_of = primitive(arithmetic.nan_of)
+weighed = primitive(arithmetic.weighed)
 
 
 def inlined(function: Function) -> Function:

@@ -1,4 +1,4 @@
-"""Sums that keep their digits: the steps of the loops in generated kernels, in float64."""
+"""Sums that keep their digits: the steps of the loops in generated kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
 
 from lossbench.kernels.primitives import inlined
@@ -17,13 +16,13 @@ _LITTLE = 2.0**700
 
 
 def _step(build: Callable[[Any, Any, Any], Any]) -> Any:
-    """A primitive of two float64, made of LLVM instructions of its own."""
+    """A primitive of two numbers of one type, made of LLVM instructions of its own."""
 
     def typed(typing: Any, a: Any, b: Any) -> Any:
         def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return build(builder, *args)
 
-        return types.float64(types.float64, types.float64), generated
+        return a(a, a), generated
 
     return intrinsic(typed)
 

@@ -1,0 +1,137 @@
+"""A loss of rows as the body of a function: what is written where, and which entries stand at a label alone; and as a
+function of whole arrays that looks at them itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from lossbench.formula import Formula
+from lossbench.formula.expression import Constants
+from lossbench.formula.graph import Graph, Node, is_row, topological
+from lossbench.formula.lower import lowered
+from lossbench.formula.node import Variable
+from lossbench.formula.onehot import at_label, onehot_of, picked, replaced, unpicked
+from lossbench.formula.write import Outputs, Writer
+
+NARROW = "_narrow"  # behind the name of a function for rows side by side
+_AT_ONCE = """
+@compiled
+def {name}_at_once({arguments}, share, extra{outputs}):
+    number, classes = {array}.shape
+    if number == 0 or classes == 0 or classes {other} NARROW or {unfit}:
+        raise ValueError
+    divided = number*share + extra
+    if not divided:
+        divided = {divisor}
+    scale = real(wide(1) / divided if divided else {nan})
+    length = max(LANES, BLOCK // classes)
+    total, error = wide(0), wide(0)
+    for first in range(0, number, length):
+        last = min(first + length, number)
+        total, error = compensated(total, error, {name}({sliced}))
+    return real(completed(total, error) / divided)
+"""
+
+Given = Mapping[str, tuple[str, Variable]]  # by their names, identifiers in the text and types
+
+
+def body(
+    formula: Formula,
+    value: Node,
+    gradients: Mapping[str, str],
+    inputs: Given,
+    parameters: Given,
+    constants: Constants,
+    *,
+    narrow: bool,
+) -> str:
+    """The statements after the first line.
+
+    Args:
+        gradients: The arrays of gradients, by input.
+        narrow: Whether rows are computed side by side.
+    """
+    slopes = [formula.kernel_gradients[name] for name in gradients]
+    value, *slopes = picked(formula.graph, [value, *slopes])
+    hots = [onehot_of(slope) for slope in slopes]
+    labels = [hot.args[0] if hot is not None and hot.args[0].op == "variable" else None for hot in hots]
+    # Where a label makes the difference the row is written without it, and its entry once more.
+    parts = [[slope] for slope in slopes]
+    for part, hot, label in zip(parts, hots, labels, strict=True):
+        if hot is not None and label is not None:
+            part[:] = [*(replaced(formula.graph, part[0], hot, one) for one in (0, 1)), label]
+
+    every = _selecting(lowered([value, *(one for part in parts for one in part)], parameters, by_value=True))
+    graph = Graph()
+    loss, *found = unpicked(graph, every)
+    factor = graph.variable("gradient factor", "real")
+    stores, patches, scalars = [], [], []
+    for (name, array), part in zip(gradients.items(), parts, strict=True):
+        usual, *special = [found.pop(0) for _ in part]
+        slope = _weighed(graph, factor, usual)
+        if not inputs[name][1].axes:
+            scalars.append((array, slope))
+            continue
+        stores.append(Node("store", (slope,), "number", (), array))
+        if special:
+            entry, label = special
+            patches.append((array, label, at_label(graph, _weighed(graph, factor, entry), label)))
+    writer = Writer(constants, inputs, parameters, narrow)
+    return writer.body(Outputs(loss, factor if gradients else None, stores, patches, scalars))
+
+
+def _weighed(graph: Graph, factor: Node, slope: Node) -> Node:
+    return graph.rebuild(Node("weighed", (), slope.type, slope.axes), factor, slope)
+
+
+def _selecting(roots: list[Node]) -> list[Node]:
+    """The graphs with selects for the choices among entries of rows: simplified no further."""
+    graph = Graph()
+    new: dict[Node, Node] = {}
+    for node in topological(*roots):
+        args = [new[arg] for arg in node.args]
+        chosen = node.op == "where" and is_row(node)
+        new[node] = graph.rebuild(Node("select", (), node.type, node.axes) if chosen else node, *args)
+    return [new[root] for root in roots]
+
+
+def at_once(
+    name: str,
+    arguments: Sequence[str],
+    inputs: Given,
+    parameters: Given,
+    gradients: Mapping[str, str],
+    constants: Constants,
+    has_divisor: bool,
+) -> str:
+    """A function that divides by itself and goes through blocks of rows.
+
+    Args:
+        name, arguments: Of the function for a block.
+        gradients: The arrays of gradients, by input.
+        has_divisor: Whether another function gives the divisor of the mean.
+    """
+    given = [identifier for identifier, _ in (*inputs.values(), *parameters.values())]
+    rows = [identifier for identifier, kind in inputs.values() if kind.axes]
+    like = {array: inputs[one] for one, array in gradients.items()}
+    arrays = [*inputs.values(), *((array, kind) for array, (_, kind) in like.items())]
+    unfit = [f"{one}.shape != {rows[0]}.shape" for one, kind in arrays if kind.axes and one != rows[0]]
+    unfit += [f"{one}.shape[0] != number" for one, kind in arrays if not kind.axes]
+    unfit += [f"{one}.shape[0] != classes" for one, kind in parameters.values() if kind.axes]
+    unfit += [f"overlap({array}, {one})" for array in like for one, _ in inputs.values()]
+    unfit += [f"overlap({one}, {other})" for one, other in combinations(like, 2)]
+    others = {"weight": f"{rows[0]}[0]", "weighted": "False", "values": f"{rows[0]}[0]", "write": "False"}
+    sliced = {one: f"{one}[first:last]" for one, _ in arrays}
+    return _AT_ONCE.format(
+        name=name,
+        arguments=", ".join(given),
+        outputs="".join(f", {one}" for one in like),
+        array=rows[0],
+        other=">=" if name.endswith(NARROW) else "<",
+        unfit=" or ".join(unfit) or "False",
+        divisor=f"divisor({', '.join([*given, *others.values()])})" if has_divisor else "wide(1)",
+        nan=constants.name("nan"),
+        sliced=", ".join({**others, **sliced}.get(one, one) for one in arguments),
+    )

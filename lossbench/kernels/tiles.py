@@ -1,0 +1,54 @@
+"""How kernels go through rows: some at a time, whose numbers wait on the stack for those of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lossbench.kernels.streams import LANES
+
+ROWS = 32  # in a tile
+NARROW = 64  # rows of fewer classes are computed side by side
+SPAN = 2048  # numbers in a tile of other rows
+AREA = ROWS * NARROW
+REACH = 1024  # numbers of a row that are added in the kernel's dtype
+WINDOW = LANES + REACH
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def space(typing: Any, like: Any, length: Any) -> Any:
+    """Room on the stack for *length* numbers like *like*, a number that is written in the text."""
+
+    def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.ArrayType(context.get_value_type(like), length.literal_value)
+        with builder.goto_entry_block():
+            place = builder.alloca(kind)
+            place.align = 64
+        return builder.bitcast(place, context.get_value_type(signature.return_type))
+
+    like = types.unliteral(like)
+    return types.CPointer(like)(like, length), generated
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fetch(typing: Any, array: Any, i: Any, j: Any, written: Any) -> Any:
+    """Begin to bring an entry of rows into the cache, to be read or written, while something else is computed."""
+
+    def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows = context.make_array(signature.args[0])(context, builder, args[0])
+        at = builder.add(builder.mul(args[1], builder.extract_value(rows.shape, 1)), args[2])
+        place = builder.bitcast(builder.gep(rows.data, [at]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kinds = [place.type, number, number, number]
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", [place.type], ir.FunctionType(ir.VoidType(), kinds)
+        )
+        for value in range(2):  # the kind of access has to be a constant
+            with builder.if_then(builder.icmp_unsigned("==", args[3], args[3].type(value))):
+                builder.call(function, [place, number(value), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, types.intp, types.boolean), generated
