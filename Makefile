@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: report test lint types unit asv clean
+.PHONY: report test lint types unit docs slow asv asv-versions planted clean
 
 report: .venv/ready
 	$(BIN)/lossbench run smoke
@@ -19,10 +19,28 @@ types: .venv/ready
 unit: .venv/ready
 	$(BIN)/python -m pytest
 
-# One short pass over the generated asv benchmarks, in this environment.
-asv: .venv/ready
+# The documentation, in build/docs.
+docs: .venv/ready
+	$(BIN)/python -m sphinx -W --keep-going -q -b html lossbench/docs build/docs
+	@echo build/docs/index.html
+
+# This commit's results for asv's history, and its pages; LOSSBENCH_ASV_LOSSES="huber mse" measures only some losses.
+asv:
+	.ci/asv
+
+# The same over versions of a framework, in environments that asv builds.
+asv-versions: .venv/ready
 	$(BIN)/asv machine --yes
-	$(BIN)/asv run --environment existing:$(CURDIR)/$(BIN)/python --set-commit-hash "$$(git rev-parse HEAD)" --show-stderr
+	$(BIN)/asv run --config asv.versions.conf.json --show-stderr
+	$(BIN)/asv publish --config asv.versions.conf.json
+
+# The tests that build environments of their own, which `make test` leaves out.
+slow: .venv/ready
+	$(BIN)/python -m pytest -m slow
+
+# How small a slowdown `lossbench compare --confirm` finds here, and how often it is wrong; goes on where it was cut off.
+planted: .venv/ready
+	$(BIN)/python tests/planted_slowdowns.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,41 +1,35 @@
 """One generated class per loss; lossbench's own collector measures all of them once per run, in turns.
 
-asv stores what the collector found: `track_` methods with the raw samples, which it treats as those of `time_`.
-LOSSBENCH_ASV_SUITE names another suite, LOSSBENCH_ASV_LOSSES only some losses (with blanks between).
+asv stores what the collector found: `track_` methods with samples, which it treats as those of `time_`. No class has a
+`setup`, which would make asv call everything once per sample, and nothing here imports a framework: asv may fork.
+
+LOSSBENCH_ASV_LOSSES names the only losses (with blanks between), LOSSBENCH_ASV_SUITE another suite or suite file, whose
+series have names of their own: a quick suite's results never get into the history of `asv`.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
-from lossbench import plan, spec
-from lossbench.records import REFERENCE, Case, Job, Timing
+import lossbench
+from benchmarks.series import UNITS, axes, places, shown, version
+from lossbench import plan
+from lossbench.loss import Loss
 
-if TYPE_CHECKING:
-    from lossbench.store import Store
+ROOT = Path(__file__).parent.parent
+OWN = "asv"
 
-SUITE = plan.suite(os.environ.get("LOSSBENCH_ASV_SUITE", "asv"))
-LOSSES = [spec.load(name) for name in os.environ.get("LOSSBENCH_ASV_LOSSES", "").split() or spec.names()]
+_asked = os.environ.get("LOSSBENCH_ASV_SUITE", OWN)
+SUITE, LOSSES = plan.asked(
+    [ROOT / _asked if _asked.endswith(".toml") else _asked],
+    os.environ.get("LOSSBENCH_ASV_LOSSES", "").split(),
+)
 JOBS = plan.jobs(SUITE, LOSSES)
-
-Place = tuple[str, ...]
-Key = tuple[str, str, Place]  # loss, method, place
-Result = dict[str, object] | float  # samples and number, as asv stores those of its own timings; or a value
-
-
-AXES = ("framework", "mode", "device", "dtype", "reduction", "threads", "shape")
-UNITS = {
-    "track_forward": "seconds",
-    "track_gradient": "seconds",
-    "track_value_ulp": "ulp",
-    "track_gradient_ulp": "ulp",
-}
 
 
 class Plain(str):
@@ -44,104 +38,63 @@ class Plain(str):
     __repr__ = str.__str__
 
 
-def place(job: Job) -> Place:
-    """The job's place on the axes; all are here from the start, since adding one later would drop asv's history."""
-    case, target = job.case, job.target
-    threads = str(SUITE.threads or "all")
-    return (target.framework, target.mode, target.device, case.dtype, case.reduction, threads, shape(case))
+class Collected:
+    """What the generated classes share: one collection for all of them, one small file for each."""
+
+    timeout = 60.0  # to read a file; the collector gives up slow jobs by itself
+    rounds = 1  # the fresh processes are the collector's, too
+
+    def setup_cache(self) -> None:
+        from benchmarks import collection  # imports SciPy, which no process but this one needs
+
+        collection.check(Path(lossbench.__file__).resolve().parent, ROOT)
+        by_loss: dict[str, dict[str, collection.Result]] = {loss.name: {} for loss in LOSSES}
+        for (loss, method, place), result in collection.collect(SUITE, LOSSES, JOBS).items():
+            by_loss[loss][" ".join((method, *place))] = result
+        for loss, found in by_loss.items():
+            Path(f"{loss}.json").write_text(json.dumps(found), encoding="utf-8")
+
+    setup_cache.timeout = 4 * 3600.0  # type: ignore[attr-defined]
 
 
-def shape(case: Case) -> str:
-    return "x".join(map(str, case.shape))
-
-
-def jobs(loss: str, method: str) -> list[Job]:
-    """What one method shows."""
-    measure = method.removeprefix("track_")
-    return [
-        job
-        for job in JOBS
-        if job.case.loss == loss
-        and job.measure == (measure if UNITS[method] == "seconds" else "accuracy")
-        and job.target != REFERENCE
-        and not job.target.twin
-    ]
-
-
-def collect() -> dict[Key, Result]:
-    """Run the suite once; the result of each loss and method at each place."""
-    from lossbench import harness
-    from lossbench.store import Store
-
-    with tempfile.TemporaryDirectory(prefix="lossbench-asv-") as folder:
-        store = Store.create(folder, JOBS, LOSSES, SUITE)
-        harness.run(store)
-        return {**dict(_timings(store)), **largest(_errors(store))}
-
-
-def largest(errors: Iterable[tuple[Key, float]]) -> dict[Key, float]:
-    """The largest error at each place: several draws of a whole batch have one place."""
-    found: dict[Key, float] = {}
-    for key, ulps in errors:
-        found[key] = max(ulps, found.get(key, 0.0))
-    return found
-
-
-def _timings(store: Store) -> Iterator[tuple[Key, Result]]:
-    for record in store.records():
-        if isinstance(record, Timing) and not record.job.target.twin:
-            samples = [seconds / record.calls for seconds in record.seconds]
-            key = (record.job.case.loss, f"track_{record.job.measure}", place(record.job))
-            yield key, {"samples": samples, "number": record.calls}
-
-
-def _errors(store: Store) -> Iterator[tuple[Key, float]]:
-    from lossbench import accuracy
-
-    by_key = {job.key: job for job in JOBS}
-    for row in accuracy.jobs(store).to_dict("records"):
-        job = by_key[row["job"]]
-        for what in ("value", "gradient"):
-            ulps = float(row[f"{what}_max_ulp"])
-            if not math.isnan(ulps):
-                yield (job.case.loss, f"track_{what}_ulp", place(job)), ulps
-
-
-def series(loss: spec.Loss, method: str) -> Callable[..., Result]:
+def series(loss: Loss, method: str) -> Callable[..., object]:
     """A `track_` method with parameters of its own."""
 
-    def track(self: object, cache: dict[Key, Result], *at: str) -> Result:
-        found = cache.get((loss.name, method, at))
-        if found is None:  # such as a framework that is not installed; the run's report would say why
-            raise SkipNotImplemented(f"{loss.name} was not measured at {', '.join(at)}")
-        return found
+    def track(self: object, *at: str) -> object:
+        result = json.loads(Path(f"{loss.name}.json").read_text(encoding="utf-8")).get(" ".join((method, *at)))
+        if result is None:
+            raise SkipNotImplemented("not planned")
+        if "skipped" in result:
+            raise SkipNotImplemented(result["skipped"])
+        if "failed" in result:
+            raise RuntimeError(result["failed"])  # of no kind that asv would take for a skip
+        return result.get("value", result)
 
-    columns = zip(*(place(job) for job in jobs(loss.name, method)), strict=True)
+    jobs = [job for job in JOBS if job.case.loss == loss.name]
+    columns = zip(*(place for job in shown(jobs, method) for place in places(SUITE, job, method)), strict=True)
     track.__name__ = method
+    track.pretty_name = f"{loss.name}: {method.removeprefix('track_').replace('_', ' ')}"  # type: ignore[attr-defined]
     track.params = [[Plain(value) for value in dict.fromkeys(column)] for column in columns]  # type: ignore[attr-defined]
-    track.param_names = list(AXES)  # type: ignore[attr-defined]
+    track.param_names = list(axes(method))  # type: ignore[attr-defined]
     track.unit = UNITS[method]  # type: ignore[attr-defined]
-    track.version = loss.digest  # type: ignore[attr-defined]  # an edited comment or edge keeps the history
+    track.version = version(loss, {job.target.framework for job in jobs})  # type: ignore[attr-defined]
     return track
 
 
-class Collected:
-    """What the generated classes share: one collection for all of them."""
-
-    timeout = 60.0
-
-    def setup_cache(self) -> dict[Key, Result]:
-        return collect()
-
-    setup_cache.timeout = 3600.0  # type: ignore[attr-defined]
+def methods(loss: Loss) -> list[str]:
+    """Those that its class has: what is not planned is not in it, nor the gradient of what is kept in a state."""
+    jobs = [job for job in JOBS if job.case.loss == loss.name]
+    none = ("track_gradient_ulp",) if loss.accumulated else ()
+    return [method for method in UNITS if method not in none and any(shown(jobs, method))]
 
 
-def methods(loss: spec.Loss) -> list[str]:
-    """Those that its class has: a loss that is kept in a state has no gradient."""
-    return [method for method in UNITS if "gradient" not in method or not loss.accumulated]
+def class_name(loss: str) -> str:
+    """`SmoothL1` for smooth_l1; with the suite's name behind it unless that is ours."""
+    words = [loss] if _asked == OWN else [loss, SUITE.name.replace("-", "_")]
+    return "_".join(word.title().replace("_", "") for word in words)
 
 
 for _loss in LOSSES:
-    _name = _loss.name.title().replace("_", "")
-    globals()[_name] = type(_name, (Collected,), {method: series(_loss, method) for method in methods(_loss)})
-del _loss, _name
+    _methods = {method: series(_loss, method) for method in methods(_loss)}
+    globals()[class_name(_loss.name)] = type(class_name(_loss.name), (Collected,), _methods)
+del _loss, _methods
