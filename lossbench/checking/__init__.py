@@ -1,0 +1,1 @@
+"""Whether a loss of one's own is right: value, gradient, edges, dtypes, modes, shapes."""
