@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lossbench.adapters.numba import kernel
     from lossbench.audit import Coverage, coverage
+    from lossbench.checking.whole import Check, check
+    from lossbench.comparing.whole import Comparison, compare
     from lossbench.errors import CallError, LossbenchError, SpecError, StoreError, Unsupported
     from lossbench.evaluation import Evaluation, Reference, evaluate, reference
     from lossbench.loss import Loss
@@ -21,6 +23,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CallError": "errors",
+    "Check": "checking.whole",
+    "Comparison": "comparing.whole",
     "Coverage": "audit",
     "Evaluation": "evaluation",
     "Loss": "loss",
@@ -32,6 +36,8 @@ _HOME = {
     "StoreError": "errors",
     "Sweep": "sweeps.whole",
     "Unsupported": "errors",
+    "compare": "comparing.whole",
+    "check": "checking.whole",
     "coverage": "audit",
     "evaluate": "evaluation",
     "kernel": "adapters.numba",
@@ -45,6 +51,8 @@ _HOME = {
 
 __all__ = [
     "CallError",
+    "Check",
+    "Comparison",
     "Coverage",
     "Evaluation",
     "Loss",
@@ -56,6 +64,8 @@ __all__ = [
     "StoreError",
     "Sweep",
     "Unsupported",
+    "compare",
+    "check",
     "coverage",
     "evaluate",
     "kernel",

@@ -107,7 +107,7 @@ def _row(answers: Answers, job: Job) -> dict[str, object]:
         **job.labels,
         "points": case.points,
         "index": case.index,
-        "shape": _shape(loss, case),
+        "shape": shape(loss, case),
         "reduction": case.reduction,
         "weighted": case.weighted,
         "parameters": shown.at(case.parameters),
@@ -125,7 +125,8 @@ def _row(answers: Answers, job: Job) -> dict[str, object]:
     return row
 
 
-def _shape(loss: Loss, case: Case) -> str:
+def shape(loss: Loss, case: Case) -> str:
+    """What a case says of its size, or of how many updates or numbers it is made."""
     if case.points == "drift":
         return f"{case.shape[0]} {DRIFTS[case.index]} updates"
     if case.points == "length":

@@ -19,6 +19,7 @@ from lossbench.store import Store
 from lossbench.text import BATCH
 from lossbench.ulp import Exact
 
+UNCOMPARED = "nothing to compare with"  # how the reason begins where the reference has no answer
 KEPT = 64  # References of so many cases stay in memory; plans ask case by case.
 
 
@@ -143,9 +144,9 @@ class Answers:
             return Measured(job=job, verdict=verdicts.of_refusal(answer.reason), reason=reason)
         certified = self.certified(job.case, job.measure)
         if isinstance(certified, str):
-            return Measured(job=job, verdict="failed", reason=f"nothing to compare with: {certified}")
+            return Measured(job=job, verdict="failed", reason=f"{UNCOMPARED}: {certified}")
         if answer.inputs != certified.output.inputs:
-            return Measured(job=job, verdict="failed", reason="nothing to compare with: the reference had other inputs")
+            return Measured(job=job, verdict="failed", reason=f"{UNCOMPARED}: the reference had other inputs")
         return measure(job, self._got(answer, certified), exact or certified.exact, nan_required=nan_required)
 
     def got(self, job: Job, certified: Certified) -> Mapping[str, np.ndarray]:

@@ -69,7 +69,7 @@ def check(loss: Loss) -> None:
         takes = "sample_weight" in (text := call.weighted or call.call) or "reduce(" in text
         if loss.pooled and (call.weighted or "sample_weight" in text):
             raise loss.wrong(f"frameworks.{framework}", f"the call takes sample_weight; {_NO_WEIGHTS}")
-        if not takes and not loss.pooled and not loss.accumulated:
+        if not takes and not loss.pooled and not loss.accumulated and call.code is None:
             raise loss.wrong(
                 f"frameworks.{framework}",
                 "the call takes no sample_weight; use it, wrap the call in reduce(...), or add `weighted`",

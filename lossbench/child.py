@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 from time import monotonic
 
-from lossbench import messages
+from lossbench import machine, messages
 from lossbench.messages import Reply, Request
 from lossbench.records import Reason, Target
 
-PACKAGES = Path(__file__).resolve().parent.parent
+START = Path(__file__).with_name("start.py")
 LOOK = 0.2  # seconds between looks at a process that keeps its pipe open and may yet be dead
 LAST_WORDS = 300  # characters
+# What decides the numbers: without it times differ by up to five times for reasons that no loss has.
+SHARED = {
+    # Idle threads must sleep: spinning ones change their neighbours' times ten times over.
+    "KMP_BLOCKTIME": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Large arrays come from memory already mapped; else page faults, not losses, are what is timed.
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "268435456",
+    # A hand-off to another thread costs more than most losses; our adapter of JAX reads this, JAX does not.
+    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
+}
 
 
 class Lost(Exception):
@@ -30,30 +44,42 @@ class Lost(Exception):
 
 
 class Child:
-    """A worker process, our end of its pipe, and the log that gets all it prints."""
+    """A worker process, our end of its pipe, the log that gets all it prints, and its folder for temporary files.
 
-    def __init__(self, target: Target, folder: Path, threads: int) -> None:
+    That folder is ours, so that it goes even where the worker is killed.
+    """
+
+    def __init__(self, target: Target, folder: Path, threads: int, processors: Sequence[int] = ()) -> None:
         """Start it; it says nothing until it is asked.
+
+        Args:
+            target: What it will be asked to open.
+            folder: Of the run, which has `logs`.
+            threads: How many it may use.
+            processors: Where it is kept; wherever we may run ourselves where none are given.
 
         Raises:
             Lost: Its interpreter cannot be started.
         """
+        self._scratch = tempfile.mkdtemp(prefix="lossbench-")
         self.log = folder / "logs" / f"{_plain(target.name)}.log"
         ours, theirs = Pipe()
         try:
             with theirs, self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [target.interpreter or sys.executable, "-m", "lossbench.worker", str(theirs.fileno())],
+                    [target.interpreter or sys.executable, str(START), str(theirs.fileno()), self._scratch],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     cwd=self.log.parent,  # where nothing can be imported by mistake
-                    env=variables(target, threads),
+                    env=variables(target, threads) | {"TMPDIR": self._scratch},
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,  # so that its own children end with it, and Ctrl-C is for us alone
                 )
+            machine.pin(processors, self._process.pid)
         except OSError as error:
             ours.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
             raise Lost("not installed", f"{target.interpreter}: {error.strerror}; expected a Python") from None
         self._pipe = ours
         self._over = False
@@ -94,6 +120,7 @@ class Child:
         self._process.wait()
         self._over = True
         self._pipe.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _ended(self) -> str:
         """How a worker ended that closed its pipe."""
@@ -111,9 +138,27 @@ class Child:
 
 
 def variables(target: Target, threads: int) -> dict[str, str]:
-    """The environment of a worker: the same threads, waiting and memory for every target."""
-    count = str(threads)
+    """The environment of a worker: the same threads, waiting and memory for every target that is not plain."""
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     found = os.environ | {
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, inherited))),  # it works in another folder
+        "PYTHONUNBUFFERED": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else a pool of compilers stays and wakes between timings
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # else one worker takes most of a GPU from all others
+    }
+    if target.device == "cpu":
+        found |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    if not target.plain or target.threads:
+        found |= _counts(str(threads))
+    return found if target.plain else found | SHARED
+
+
+def _counts(count: str) -> dict[str, str]:
+    """As many threads for every framework."""
+    return {
         "LOSSBENCH_THREADS": count,
         "MKL_NUM_THREADS": count,
         "NPROC": count,  # XLA
@@ -122,31 +167,7 @@ def variables(target: Target, threads: int) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": count,
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_NUM_INTRAOP_THREADS": count,
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else a pool of compilers stays and wakes between timings
-        # Idle threads must sleep: spinning ones change their neighbours' times ten times over.
-        "KMP_BLOCKTIME": "0",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        # Large arrays come from memory already mapped; else page faults, not losses, are what is timed.
-        "MALLOC_MMAP_THRESHOLD_": "33554432",
-        "MALLOC_TRIM_THRESHOLD_": "268435456",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # else one worker takes most of a GPU from all others
-        "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",  # a hand-off to another thread costs more than most losses
-        "PYTHONFAULTHANDLER": "1",
-        "PYTHONHASHSEED": "0",
-        "PYTHONPATH": os.pathsep.join(_paths()),
-        "PYTHONUNBUFFERED": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    if target.device == "cpu":
-        found |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-    return found
-
-
-def _paths() -> list[str]:
-    """Where a worker finds this lossbench: in a checkout it must be told, and what is installed must stay out."""
-    inherited = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    installed = PACKAGES.name in ("site-packages", "dist-packages")
-    return inherited if installed else [str(PACKAGES), *inherited]
 
 
 def _plain(name: str) -> str:

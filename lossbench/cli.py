@@ -6,6 +6,7 @@ Exit codes: 0 all well; 1 something got wrong or slower; 2 the request was wrong
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -20,7 +21,10 @@ from rich.markup import escape
 
 from lossbench import spec
 from lossbench.budget import command as budgets
+from lossbench.checking import command as checking
+from lossbench.comparing import command as comparing
 from lossbench.errors import LossbenchError
+from lossbench.history import command as past
 from lossbench.records import Job
 from lossbench.sweeps import command as sweeps
 
@@ -30,7 +34,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="What every loss function is, whether frameworks compute it right, and how fast.",
     epilog=__doc__.rpartition("\n\n")[2] if __doc__ else None,
 )
 specs = typer.Typer(
@@ -38,7 +41,10 @@ specs = typer.Typer(
 )
 app.add_typer(specs, name="spec")
 app.add_typer(budgets.app, name="budget")
+app.command(help=checking.HELP)(checking.check)
+app.command(help=past.HELP)(past.history)
 app.command(help=sweeps.HELP)(sweeps.sweep)
+app.command(help=comparing.HELP)(comparing.compare)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -55,6 +61,18 @@ def main() -> None:
     except LossbenchError as error:
         err.print(f"[red]lossbench:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
+
+
+@app.callback()
+def common(
+    folder: Annotated[
+        list[Path] | None,
+        typer.Option("--specs", help=f"A folder of specs of your own, beside lossbench's; also ${spec.VARIABLE}."),
+    ] = None,
+) -> None:
+    """What every loss function is, whether frameworks compute it right, and how fast."""
+    if folder:  # in the environment, so that workers find them too
+        os.environ[spec.VARIABLE] = os.pathsep.join(str(one.resolve()) for one in folder)
 
 
 @app.command("list")
@@ -107,20 +125,27 @@ def run(
     loss: Annotated[list[str] | None, typer.Option("--loss", help="Only this loss; repeatable.")] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", help=r"framework[:mode[:device]]\[@python], such as torch:compiled; repeatable."),
+        typer.Option(
+            "--target", help=r"[LABEL=]framework\[:mode\[:device]]\[@python], such as torch:compiled; repeatable."
+        ),
+    ] = None,
+    targets: Annotated[
+        Path | None, typer.Option(help=r"Only the targets of this TOML file: its table \[targets] names them by label.")
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option("--dtype", help="Only this dtype; repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and run none.")] = False,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run's folder where it was cut off.")] = None,
     to: Annotated[Path, typer.Option("--out", help="The folder that gets the run's folder.")] = Path("reports"),
     budget: budgets.Given = None,
+    label: Annotated[str, typer.Option(help="What the run is called in its history, such as a version.")] = "",
     as_json: Json = False,
 ) -> None:
     """Run accuracy and timing suites and write their report."""
     from lossbench import plan, terminal
 
+    who = [*(target or ()), *(plan.listed(targets) if targets else ())]
     if dry_run:
-        jobs = _left(resume) if resume else plan.jobs(*plan.asked(suites or (), loss), target, dtype)
+        jobs = _left(resume) if resume else plan.jobs(*plan.asked(suites or (), loss), who, dtype)
         if as_json:
             _print_json([msgspec.to_builtins(job) for job in jobs])
         else:
@@ -129,7 +154,10 @@ def run(
     from lossbench import runs  # imports pandas, SciPy and Matplotlib
 
     asked = suites or ()
-    store = runs.opened(*asked, losses=loss, targets=target, dtypes=dtype, out=to, resume=resume, budgets=budget or ())
+    given = budget or ()
+    store = runs.opened(
+        *asked, losses=loss, targets=who, dtypes=dtype, out=to, resume=resume, budgets=given, label=label
+    )
     try:
         with terminal.progress(err) as tell:
             done = runs.completed(store, progress=tell)
@@ -289,10 +317,12 @@ def _finished(done: Any, as_json: bool) -> None:
     for reason, count in unmeasured.items():
         jobs = "job" if count == 1 else "jobs"
         err.print(f"[yellow]{count} {jobs} {reason}[/yellow]: the report says which and why", soft_wrap=True)
-    proofs, beside = done.proofs(), done.budgets()
+    proofs, beside, warnings = done.proofs(), done.budgets(), done.warnings()
+    for said in warnings:
+        err.print(f"[yellow]the times[/yellow]: {escape(said)}", soft_wrap=True)
     if as_json:
         found = {"refusals": refusals, "silent": silent, "divergences": proofs["result"].value_counts().to_dict()}
-        found["budgets"] = budgets.counted(beside)
+        found |= {"warnings": warnings, "budgets": budgets.counted(beside)}
         _print_json({"run": str(done.path), "report": str(page), **found})
     else:
         for line in budgets.lines(beside, done.path):

@@ -9,10 +9,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from lossbench import adapters, inputs, plan, spec
+from lossbench.card import Table, card
 from lossbench.errors import LossbenchError, Unsupported
 from lossbench.formula import oracle
 from lossbench.loss import Loss
 from lossbench.records import Target
+
+SHOWN = 20  # entries in a notebook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,28 @@ class Reference:
     def subdifferential(self) -> dict[str, np.ndarray]:
         """By each differentiated input: its ends, shape (2, ...); equal where the loss is smooth."""
         return {name: np.stack([one.lower, one.upper]) for name, one in self.certified.gradient.items()}
+
+    def __repr__(self) -> str:
+        """One line for each array."""
+        kinds = self.kind
+        arrays = {"value": self.value, **{f"gradient.{name}": one for name, one in self.gradient.items()}}
+        return "\n".join(
+            f"{name} = {array} ({', '.join(np.unique(kinds[name.removeprefix('gradient.')]))})"
+            for name, array in arrays.items()
+        )
+
+    def _repr_html_(self) -> str:
+        radii, kinds = self.radius, self.kind
+        rows = [
+            (name, at, repr(float(number)), f"{radius:.1e}", kind)
+            for name, array in {"value": self.value, **self.gradient}.items()
+            for at, (number, radius, kind) in enumerate(
+                zip(array.ravel()[:SHOWN], radii[name].ravel(), kinds[name].ravel(), strict=False)
+            )
+        ]
+        more = "" if all(one.size <= SHOWN for one in (self.value, *self.gradient.values())) else "(the first entries)"
+        headings = ("of", "entry", "certified", "remainder within", "kind")
+        return card("Certified", more, tables=[Table(headings=headings, rows=rows)])
 
     @property
     def _enclosures(self) -> dict[str, oracle.Enclosure]:

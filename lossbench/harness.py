@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from math import ceil
 from threading import Lock
@@ -13,15 +13,17 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from lossbench import __version__
+from lossbench import machine, turns
 from lossbench.child import Child, Lost
-from lossbench.messages import Answer, Closed, Open, Ready, Reply, Request, Sample, Samples, Stream, Streamed, Warm
+from lossbench.messages import Answer, Closed, Open, Ready, Reply, Request, Samples, Stream, Streamed, Warm
 from lossbench.records import Answer as Answered
-from lossbench.records import Died, Environment, Job, Observed, Output, Record, Refusal, Target, Timing
+from lossbench.records import Died, Environment, Job, Observed, Output, Record, Refusal, Target
 from lossbench.store import Store
 
 Progress = Callable[[int, int, str], None]
 Crew = dict[Target, Child | Closed]  # a worker that was lost is missing, and started again when it is next needed
+Streams = dict[str, Child | None]  # who measures a device's bandwidth; None where that cannot be done
+Courses = dict[Job, turns.Course]  # of the jobs that have not failed yet
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
@@ -30,6 +32,7 @@ BANDWIDTH = Target(framework="bandwidth", mode="numba")
 BURSTS = 10  # how often in a run the bandwidth is measured
 # What a GPU reports after a fault in one kernel, it reports for every later call of the process.
 DEVICE_FAULT = re.compile(r"cuda[ _]error|device-side assert|illegal memory access|launch failure", re.IGNORECASE)
+UNFIT = re.compile(r"No module named|expected 3\.11 or newer")  # what a Python says that cannot run a worker
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -38,7 +41,8 @@ def run(store: Store, *, progress: Progress | None = None) -> None:
 
     Args:
         store: Locked while the run goes on.
-        progress: Told how many jobs are done, how many there are, and what was done last.
+        progress: Told how many jobs are done, how many there are, timed ones as often as they have processes, and what
+            was done last.
 
     Raises:
         StoreError: Another run is writing to the store.
@@ -55,10 +59,10 @@ class _Run:
         self.store = store
         self.suite = store.suite
         self.progress = progress
-        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = self.suite.threads or self.cores
+        self.cores = machine.cores()
         self.jobs = store.jobs()
         self.done = store.done()
+        self.passed = self.passes = 0  # of timing jobs: through processes before the last one, which answers
         self.children: set[Child] = set()
         self.stopped = False
         self.lock = Lock()
@@ -93,7 +97,7 @@ class _Run:
 
     def tell(self, text: str) -> None:
         if self.progress is not None:
-            self.progress(len(self.done), len(self.jobs), text)
+            self.progress(len(self.done) + self.passed, len(self.jobs) + self.passes, text)
 
     def together(self, function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
         """*function* of every item, on as many threads as there are cores; each thread waits for a worker."""
@@ -105,42 +109,47 @@ class _Run:
                 self.stop()
                 raise
 
-        with ThreadPoolExecutor(self.cores) as pool:
+        with ThreadPoolExecutor(len(self.cores)) as pool:
             try:
                 return list(pool.map(watched, items))
             except BaseException:  # Ctrl-C, which this thread gets; without workers the pool can close
                 self.stop()
                 raise
 
-    def open(self, target: Target) -> Child | Closed:
+    def open(self, target: Target, *, pinned: bool = False) -> Child | Closed:
         """A worker that is ready for jobs, or why there is none."""
         folder = self.store.path.resolve()
         try:
-            child = self.start(target)
+            child = self.start(target, pinned=pinned)
             reply = child.ask(Open(target=target, folder=str(folder)), START)
         except Lost as lost:
             self.append(Died(target=target, job=None, detail=lost.detail))
-            if target.interpreter and "No module named" in lost.detail:
-                detail = f"{lost.detail}; install lossbench[{target.framework}] for {target.interpreter}"
-                return Closed(reason="not installed", detail=detail)
-            return Closed(reason=lost.reason, detail=lost.detail)
+            missing = target.interpreter and UNFIT.search(lost.detail)
+            return Closed(reason="not installed" if missing else lost.reason, detail=lost.detail)
         if isinstance(reply, Environment):
-            theirs = reply.versions["lossbench"]
-            if theirs == __version__:
-                self.append(reply)
-                return child
-            detail = f"lossbench {theirs} in {target.interpreter}; expected {__version__}, as here"
-            reply = Closed(reason="not installed", detail=detail)
+            self.append(reply)
+            return child
         assert isinstance(reply, Closed)
         self.dismiss(child)
         return reply
 
-    def start(self, target: Target) -> Child:
-        child = Child(target, self.store.path.resolve(), self.threads)
+    def start(self, target: Target, *, pinned: bool = False) -> Child:
+        """A worker; if *pinned*, on as many processors as it has threads, or on all where it is as it is by itself."""
+        count = self.count(target)
+        kept = [] if not pinned else self.cores if target.plain else self.processors(count)
+        child = Child(target, self.store.path.resolve(), count, kept)
         self.children.add(child)
         if self.stopped:
             child.kill()
         return child
+
+    def count(self, target: Target) -> int:
+        """How many threads the target has."""
+        return target.threads or self.suite.threads or len(self.cores)
+
+    def processors(self, count: int) -> list[int]:
+        """Where so many threads are timed."""
+        return machine.pick(count, self.cores)
 
     def dismiss(self, child: Child) -> None:
         child.stop()
@@ -150,7 +159,7 @@ class _Run:
         """What the job's worker replies, or None where the job got its refusal instead."""
         member = crew.get(job.target)
         if member is None:
-            member = crew[job.target] = self.open(job.target)
+            member = crew[job.target] = self.open(job.target, pinned=job.timed)
         if isinstance(member, Closed):
             self.append(Refusal(job=job, reason=member.reason, detail=member.detail))
             return None
@@ -188,25 +197,50 @@ class _Run:
                 self.dismiss(member)
 
     def time(self, jobs: list[Job]) -> None:
-        """Timing jobs: all workers alive, one of them awake."""
+        """Timing jobs: all workers alive, one of them awake, and as many fresh workers of each target as asked for."""
         if not jobs:
             return
-        targets = list(dict.fromkeys(job.target for job in jobs))
-        crew: Crew = dict(zip(targets, self.together(self.open, targets), strict=True))
-        losses = self.store.losses()
-        sizes = sorted({losses[job.case.loss].elements(job.case.shape) * BYTES[job.case.dtype] for job in jobs})
+        self.passes = (self.suite.sampling.processes - 1) * len(jobs)
+        self.append(machine.state("before"))
         rounds = [list(group) for _, group in groupby(jobs, key=lambda job: (job.case, job.measure))]
-        devices = dict.fromkeys(target.device for target in targets)
-        streams: dict[str, Child | None] = {one: self.start(replace(BANDWIDTH, device=one)) for one in devices}
-        for number, group in enumerate(rounds):
-            if number % ceil(len(rounds) / BURSTS) == 0:
-                streams = {device: stream and self.burst(stream, sizes, device) for device, stream in streams.items()}
-            self.take_turns(group, crew)
+        courses = {job: turns.Course(job) for job in jobs}
+        devices = dict.fromkeys(job.target.device for job in jobs)
+        streams: Streams = {one: self.start(replace(BANDWIDTH, device=one), pinned=True) for one in devices}
+        everywhere = machine.cores()
+        machine.pin([one for one in everywhere if one not in self.processors(max(map(self.count, _targets(jobs))))])
+        try:
+            for process in range(self.suite.sampling.processes):
+                self.generation(process, rounds, courses, streams)
+        finally:
+            machine.pin(everywhere)
+        for stream in streams.values():
+            if stream is not None:
+                self.dismiss(stream)
+        self.append(machine.state("after"))
+
+    def generation(self, process: int, rounds: list[list[Job]], courses: Courses, streams: Streams) -> None:
+        """One fresh worker for each target, and its share of the turns of every case."""
+        targets = _targets(courses)
+        crew: Crew = dict(zip(targets, self.together(partial(self.open, pinned=True), targets), strict=True))
+        losses = self.store.losses()
+        sizes = sorted({losses[job.case.loss].elements(job.case.shape) * BYTES[job.case.dtype] for job in courses})
+        every = ceil(len(rounds) * self.suite.sampling.processes / BURSTS)
+        for number, group in enumerate(rounds, start=process * len(rounds)):
+            if number % every == 0:
+                for device, stream in streams.items():
+                    streams[device] = stream and self.burst(stream, sizes, device)
+            self.take_turns(group, crew, courses, process)
+            if process < self.suite.sampling.processes - 1:
+                self.passed += len(group)
+                self.tell(f"process {process + 1}, {group[0].case.loss}")
+        for member in crew.values():
+            if isinstance(member, Child):
+                self.dismiss(member)
 
     def burst(self, stream: Child, sizes: list[int], device: str) -> Child | None:
         """Measure the bandwidth once; None where that cannot be done on this machine."""
         at = self.suite.sampling.min_sample
-        request = Stream(sizes=sizes, threads=self.threads, min_sample=at, device=device)
+        request = Stream(sizes=sizes, threads=self.count(BANDWIDTH), min_sample=at, device=device)
         try:
             reply = stream.ask(request, START)
         except Lost as lost:
@@ -217,40 +251,37 @@ class _Run:
             self.append(record)
         return stream
 
-    def take_turns(self, group: list[Job], crew: Crew) -> None:
-        """Time one case: A B C A B C, so that a machine that drifts drifts for all."""
+    def take_turns(self, group: list[Job], crew: Crew, courses: Courses, process: int = 0) -> None:
+        """Time one case: A B C, C A B, so that a machine that drifts drifts for all; who fails has no more turns."""
         sampling = self.suite.sampling
-        ready: dict[Job, Ready] = {}
-        seconds: dict[Job, list[float]] = {job: [] for job in group}
-        busy: dict[Job, list[float]] = {job: [] for job in group}
-        turns: dict[Job, list[int]] = {job: [] for job in group}
-        for job in group:
-            reply = self.ask(crew, job, Warm(job=job, min_sample=sampling.min_sample))
+        own = turns.of_process(sampling, process)
+        for job in turns.shuffled(group, sampling, own[0]):
+            if job not in courses:
+                continue
+            calls = courses[job].calls
+            limit = sampling.max_seconds / sampling.turns
+            reply = self.ask(crew, job, Warm(job=job, min_sample=sampling.min_sample, limit=limit, calls=calls))
             if isinstance(reply, Ready):
-                ready[job] = reply
-        for turn in range(sampling.turns):
-            for job, warm in tuple(ready.items()):
-                affordable = int(sampling.max_seconds / sampling.turns / warm.seconds)
-                count = max(1, min(affordable, ceil(sampling.samples / sampling.turns)))
-                reply = self.ask(crew, job, Sample(count=count, calls=warm.calls))
+                courses[job].warmed(reply)
+            else:
+                del courses[job]
+        for turn in own:
+            for job in turns.shuffled(group, sampling, turn):
+                if job not in courses:
+                    continue
+                reply = self.ask(crew, job, courses[job].request(sampling, turn))
                 if isinstance(reply, Samples):
-                    seconds[job] += reply.seconds
-                    busy[job] += reply.busy
-                    turns[job] += [turn] * count
+                    courses[job].add(reply, turn, process)
                 else:
-                    del ready[job]
-        for job, warm in ready.items():
-            self.append(
-                Timing(
-                    job=job,
-                    first_call=warm.first_call,
-                    seconds=seconds[job],
-                    calls=warm.calls,
-                    turns=turns[job],
-                    traffic=warm.traffic,
-                    busy=busy[job],
-                )
-            )
+                    del courses[job]
+        if process == sampling.processes - 1:
+            for job in group:
+                if job in courses:
+                    self.append(courses[job].timing())
+
+
+def _targets(jobs: Iterable[Job]) -> list[Target]:
+    return list(dict.fromkeys(job.target for job in jobs))
 
 
 def _by_target(jobs: Iterable[Job]) -> list[list[Job]]:

@@ -6,17 +6,19 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 
 from lossbench import spec, worst
 from lossbench.errors import LossbenchError
-from lossbench.formula import oracle
 from lossbench.loss import Loss
 from lossbench.points import domain_points, drift_points, pool_order, pool_points, timing_points
 from lossbench.records import Case
 from lossbench.text import BATCH, CLASS, Dtype, Number, Numbers, Reduction
+
+if TYPE_CHECKING:
+    from lossbench.formula.oracle import Certified
 
 BLOCK = 1 << 20  # entries that are written out at a time
 DIRECTION = (-1.0, -0.75, -0.5, 0.5, 0.75, 1.0)  # the entries of a direction
@@ -76,8 +78,10 @@ class Problem:
             found += np.bincount(order[start : start + BLOCK], minlength=len(found))
         return found
 
-    def certified(self, *, gradient: bool = True) -> oracle.Certified:
+    def certified(self, *, gradient: bool = True) -> Certified:
         """What the mathematics says of it, proved."""
+        from lossbench.formula import oracle  # needs python-flint, which only the reference's worker has to have
+
         if self.order is not None and self.reduction != "none":
             formula, counts = self.loss.formula, self.counts
             return oracle.repeated(formula, self.arrays, self.parameters, counts, reduction=self.reduction)

@@ -112,7 +112,7 @@ def _edge(answers: Answers, job: Job, loss: Loss) -> Measured:
     if isinstance(certified, Certified):
         if not why and declared.inside_any(loss, framework, certified.inputs).any():
             why = ["in a region where the spec declares a convention"]
-        exact, nan_required = _decided(loss, edge, job, certified)
+        exact, nan_required = decided(loss, edge, job, certified)
     measured = answers.measured(job, exact, nan_required=nan_required)
     if not why:
         return measured
@@ -120,7 +120,7 @@ def _edge(answers: Answers, job: Job, loss: Loss) -> Measured:
     return replace(measured, verdict=verdict, reason=measured.reason or (why[-1] if verdict == "convention" else ""))
 
 
-def _decided(loss: Loss, edge: Edge, job: Job, certified: Certified) -> tuple[dict[str, Exact], set[str]]:
+def decided(loss: Loss, edge: Edge, job: Job, certified: Certified) -> tuple[dict[str, Exact], set[str]]:
     """What the reference certified and, where that says nothing, what the spec decided; and where nan is required."""
     asked = inputs.of_point(loss, edge.at, "float64", job.case.reduction)
     given = certified.inputs

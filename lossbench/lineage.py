@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -12,7 +12,7 @@ import numpy as np
 from lossbench import shown, verdicts
 from lossbench.accuracy import outcome
 from lossbench.answers import Answers, Certified
-from lossbench.records import Case, Job
+from lossbench.records import Case, Job, Target
 from lossbench.store import Store
 from lossbench.ulp import FORMATS, Exact, entries
 
@@ -80,6 +80,7 @@ class Group:
         shared: Entries at which all of them give the same wrong number.
         links: Those between its members that hold.
         example: The shared wrong number that is farthest off: its input, what came out, what must come out.
+        frameworks: Whose they are, each once; modes and versions of a single one have much in common anyway.
     """
 
     loss: str
@@ -88,12 +89,7 @@ class Group:
     shared: int
     links: tuple[Link, ...]
     example: str
-
-    @property
-    def frameworks(self) -> tuple[str, ...]:
-        """Whose they are, each once; modes of a single one have much in common anyway."""
-        parts = [name.split(":") for name in self.targets]
-        return tuple(dict.fromkeys("keras" if mode == "keras" else framework for framework, mode, *_ in parts))
+    frameworks: tuple[str, ...]
 
 
 @dataclass
@@ -240,6 +236,7 @@ def _group(answers: Answers, loss: str, dtype: str, wrong: Wrong, links: Sequenc
     certified = answers.certified(case)
     assert isinstance(certified, Certified), "only certified cases are gathered"
     text = outcome(answers.losses[loss], case, certified, name, index, float(wrong.got[pair[0], at]), few=shown.FEW)
+    who = {job.target.name: job.target for job in answers.jobs}
     return Group(
         loss=loss,
         dtype=dtype,
@@ -247,4 +244,10 @@ def _group(answers: Answers, loss: str, dtype: str, wrong: Wrong, links: Sequenc
         shared=int(common.sum()),
         links=tuple(links),
         example=f"{name}: {text}" if name != "value" else text,
+        frameworks=frameworks(who[one] for one in members),
     )
+
+
+def frameworks(targets: Iterable[Target]) -> tuple[str, ...]:
+    """Whose the targets are, each once; Keras is itself whatever it stands on."""
+    return tuple(dict.fromkeys("keras" if one.mode == "keras" else one.framework for one in targets))

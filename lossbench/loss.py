@@ -93,6 +93,29 @@ class Loss(Text, frozen=True, kw_only=True, dict=True):
         parts = (self.inputs, self.parameters, self.formula_text, self.frameworks)
         return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:16]
 
+    def __repr__(self) -> str:
+        """Its name, title and formula."""
+        return f"{self.name}: {self.title}\n{self.formula_text.definition.strip()}"
+
+    def _repr_html_(self) -> str:
+        from lossbench.card import Table, card  # templates, which workers do without
+        from lossbench.formula import typeset
+
+        inputs = [(name, one.kind, one.domain, one.meaning) for name, one in self.inputs.items()]
+        parameters = [(name, one.default, one.domain, one.meaning) for name, one in self.parameters.items()]
+        calls = [(name, call.form, call.call) for name, call in self.frameworks.items()]
+        tables = [
+            Table(headings=("input", "kind", "domain", "meaning"), rows=inputs),
+            Table(headings=("parameter", "default", "domain", "meaning"), rows=parameters),
+            Table(headings=("framework", "form", "call"), rows=calls),
+        ]
+        return card(
+            f"{self.title} ({self.name})",
+            self.summary,
+            mathml=typeset.mathml(self),
+            tables=[one for one in tables if one.rows],
+        )
+
     def wrong(self, key: str, reason: str) -> SpecError:
         """An error about what stands at the dotted *key* of the file."""
         return SpecError(f"{shown(self.path)}:{line_of(self.source, key)}: {reason}")

@@ -33,33 +33,56 @@ class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
 
 
 class Warm(Struct, frozen=True, kw_only=True, tag="warm"):
-    """Get ready to time a job; answered by `Ready` or a `Refusal`."""
+    """Get ready to time a job; answered by `Ready` or a `Refusal`.
+
+    Attributes:
+        min_sample: Seconds that a sample lasts at least.
+        limit: Seconds after which the job is ready even if its times are not steady.
+        calls: In each sample, where another process has found that out already.
+    """
 
     job: Job
     min_sample: float
+    limit: float
+    calls: int | None = None
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
-    """`calls` calls last `seconds` and make a sample; the very first call took `first_call`."""
+    """`calls` calls last `seconds` and make a sample; the very first call took `first_call`.
+
+    The rest is as in `Timing`.
+    """
 
     first_call: float
     calls: int
     seconds: float
     traffic: int
+    steady: bool
+    peak_memory: int | None = None
+    compiled: int = 0
 
 
 class Sample(Struct, frozen=True, kw_only=True, tag="sample"):
-    """Time *calls* calls of the job that is ready, *count* times; answered by `Samples` or a `Refusal`."""
+    """Time *calls* calls of the job that is ready, *count* times; answered by `Samples` or a `Refusal`.
+
+    Then single calls, *cold* of them, with the processor's caches emptied before.
+    """
 
     count: int
     calls: int
+    cold: int = 0
 
 
 class Samples(Struct, frozen=True, kw_only=True, tag="samples"):
-    """What each took; beside each of them, where the device has a clock of its own, one call by that clock."""
+    """What each took; beside each of them, where the device has a clock of its own, one call by that clock.
+
+    The rest is as in `Timing`.
+    """
 
     seconds: list[float]
     busy: list[float] = []
+    cpu: list[float] = []
+    cold: list[float] = []
 
 
 class Stream(Struct, frozen=True, kw_only=True, tag="stream"):
@@ -106,6 +129,25 @@ class Surveyed(Struct, frozen=True, kw_only=True, tag="surveyed"):
     callables: list[Public]
 
 
+class Inspect(Struct, frozen=True, kw_only=True, tag="inspect"):
+    """Import *code*, a FILE.py:NAME or package.module:NAME, and tell what it takes; answered by `Inspected`."""
+
+    code: str
+
+
+class Inspected(Struct, frozen=True, kw_only=True, tag="inspected"):
+    """A function or class of one's own; of a class `arguments` are the constructor's and `called` an instance's.
+
+    Attributes:
+        frameworks: Those that it may be written for, the likeliest first.
+    """
+
+    kind: Literal["function", "class"]
+    arguments: list[Argument] = []
+    called: list[Argument]
+    frameworks: list[str]
+
+
 class Try(Struct, frozen=True, kw_only=True, tag="try"):
     """Run *call* in place of that of the spec file *path* at the inputs of *case*; answered by `Tried`."""
 
@@ -138,6 +180,7 @@ class Evaluate(Struct, frozen=True, kw_only=True, tag="evaluate"):
         arrays: Every input, and `sample_weight` where there is one; numbers that *dtype* does not have are rounded.
         parameters: Exact numbers, before they are rounded to the dtype; those left out take their defaults.
         gradient: Whether the gradients are sent back too.
+        call: In place of the spec's own.
     """
 
     path: str
@@ -146,6 +189,7 @@ class Evaluate(Struct, frozen=True, kw_only=True, tag="evaluate"):
     parameters: dict[str, Number | list[Number]] = {}
     reduction: Reduction = "none"
     gradient: bool = True
+    call: str | None = None
 
 
 class Evaluated(Struct, frozen=True, kw_only=True, tag="evaluated"):
@@ -173,7 +217,7 @@ def unpacked(arrays: Mapping[str, Packed]) -> dict[str, np.ndarray]:
     return {name: np.frombuffer(one.bits, one.dtype).reshape(one.shape) for name, one in arrays.items()}
 
 
-Request = Open | Answer | Warm | Sample | Stream | Survey | Try | Evaluate
+Request = Open | Answer | Warm | Sample | Stream | Survey | Inspect | Try | Evaluate
 Reply = (
     Environment
     | Closed
@@ -184,6 +228,7 @@ Reply = (
     | Samples
     | Streamed
     | Surveyed
+    | Inspected
     | Tried
     | Evaluated
     | Refused

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from importlib.metadata import entry_points
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -20,12 +17,12 @@ from lossbench.loss import Loss
 from lossbench.records import REFERENCE, Case, Job, Target
 from lossbench.suite import Accuracy, Drift, Length, Suite, Timing, load, merged
 from lossbench.suite import names as suites
+from lossbench.targets import chosen as chosen_of
+from lossbench.targets import frameworks, listed, modes, target, threaded
 from lossbench.text import Dtype
 
-__all__ = ["Suite", "asked", "frameworks", "jobs", "merged", "modes", "suite", "suites", "target"]
+__all__ = ["Suite", "asked", "frameworks", "jobs", "listed", "merged", "modes", "suite", "suites", "target"]
 
-ADAPTERS = Path(__file__).parent / "adapters"
-ENTRY_POINTS = "lossbench.adapters"
 KERAS = ("jax", "torch")  # what Keras runs on, beside TensorFlow
 
 Chosen = Callable[[tuple[str, ...]], list[Target]]
@@ -69,54 +66,6 @@ def suite(name: str | Path) -> Suite:
     return found
 
 
-def target(text: str) -> Target:
-    """The target that *text* says: `torch`, `torch:compiled`, `torch:compiled:cuda`, each with `@/path/to/python`.
-
-    Raises:
-        LossbenchError: No such framework, or it has no such mode.
-    """
-    framework, mode, device, interpreter = _parts(text)
-    if framework not in frameworks():
-        options = ", ".join(frameworks())
-        raise LossbenchError(f"unknown framework {framework!r} in {text!r}; expected one of: {options}")
-    if mode and mode not in modes(framework):
-        options = ", ".join(modes(framework))
-        raise LossbenchError(f"{framework} has no mode {mode!r} (in {text!r}); expected one of: {options}")
-    return Target(
-        framework=framework,
-        mode=mode or modes(framework)[0],
-        device=device or "cpu",
-        interpreter=interpreter or None,
-    )
-
-
-def frameworks() -> list[str]:
-    """Every framework that can be measured, in alphabetical order: those with an adapter here, and entry points."""
-    own = {path.stem for path in ADAPTERS.glob("*.py") if "\nMODES" in path.read_text(encoding="utf-8")}
-    return sorted((own | {entry.name for entry in entry_points(group=ENTRY_POINTS)}) - {REFERENCE.framework})
-
-
-def modes(framework: str) -> tuple[str, ...]:
-    """The modes of a framework, the default first, read from its adapter's text: importing it would load the framework.
-
-    Raises:
-        LossbenchError: The adapter is not there, or names no modes.
-    """
-    path = ADAPTERS / f"{framework}.py"
-    for entry in entry_points(group=ENTRY_POINTS, name=framework):
-        found = importlib.util.find_spec(entry.module)
-        if found is None or found.origin is None:
-            raise LossbenchError(f"the adapter of {framework} is the module {entry.module}, which is not there")
-        path = Path(found.origin)
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id="MODES")], value=value):
-                return tuple(ast.literal_eval(value))
-            case ast.AnnAssign(target=ast.Name(id="MODES"), value=ast.expr() as value):
-                return tuple(ast.literal_eval(value))
-    raise LossbenchError(f"{path}: no MODES; expected a tuple of names, the default first")
-
-
 def jobs(
     suite: Suite,
     losses: Sequence[Loss],
@@ -138,7 +87,7 @@ def jobs(
     for dtype in dtypes or ():
         if dtype not in get_args(Dtype):
             raise LossbenchError(f"unknown dtype {dtype!r}; expected one of: {', '.join(sorted(get_args(Dtype)))}")
-    chosen = cache(partial(_chosen, targets))
+    chosen = cache(partial(chosen_of, targets))
     found: dict[Job, None] = {}
     for loss in losses:
         for case, asked in _accuracy(suite, loss, chosen):
@@ -149,12 +98,18 @@ def jobs(
             found |= dict.fromkeys(Job(case=case, target=one, measure="hessian") for case, one in pairs)
         found |= dict.fromkeys(_conventions(suite, loss, chosen))
     for loss in losses:
+        rounds: dict[tuple[Case, str], dict[Job, None]] = {}  # what several grids have of a case takes turns together
         for grid in suite.timing:
-            asked = chosen(grid.targets)
-            by = (*asked, replace(asked[0], twin=True)) if suite.sampling.twin else tuple(asked)
+            if grid.losses and loss.name not in grid.losses:
+                continue
+            asked = [threaded(one, many) for many in grid.threads for one in chosen(grid.targets)]
+            first = [replace(one, twin=True) for one in asked[:: len(asked) // len(grid.threads)]]
+            by = (*asked, *first) if suite.sampling.twin else tuple(asked)
             measures = [one for one in grid.measures if one == "forward" or not loss.accumulated]  # no gradient
             for case, measure, one in product(cases.timing(grid, loss), measures, by):
-                found[Job(case=case, target=one, measure=measure)] = None
+                rounds.setdefault((case, measure), {})[Job(case=case, target=one, measure=measure)] = None
+        for group in rounds.values():
+            found |= group
     kept = [job for job in found if not dtypes or job.case.dtype in dtypes]
     if not kept:
         raise LossbenchError(f"nothing to do: {suite.name} has no jobs for these losses, targets and dtypes")
@@ -203,30 +158,3 @@ def _conventions(suite: Suite, loss: Loss, chosen: Chosen) -> Iterator[Job]:
             ours = public.name.startswith("keras.") and "tf." not in public.call
             if ours and one.framework in KERAS and one.mode == "eager":
                 yield Job(case=case, target=one, measure="convention")
-
-
-def _chosen(wanted: Sequence[str] | None, own: tuple[str, ...]) -> list[Target]:
-    """The targets of *own*, a grid's, that are wanted; exact wishes are served though the grid has them not."""
-    planned = [target(text) for text in own]
-    if not wanted:
-        return planned
-    found: dict[Target, None] = {}
-    for text in wanted:
-        framework, mode, device, interpreter = _parts(text)
-        fitting = [
-            replace(one, interpreter=interpreter or one.interpreter)
-            for one in planned
-            if one.framework == framework and mode in ("", one.mode) and device in ("", one.device)
-        ]
-        found |= dict.fromkeys(fitting or [target(text)])
-    return list(found)
-
-
-def _parts(text: str) -> tuple[str, str, str, str]:
-    """Framework, mode, device and interpreter; those not said are empty."""
-    name, _, interpreter = text.partition("@")
-    parts = name.split(":")
-    if len(parts) > 3:
-        raise LossbenchError(f"{text!r} is no target; expected framework:mode:device@interpreter, all but one optional")
-    framework, mode, device = (*parts, "", "")[:3]
-    return framework, mode, device, interpreter

@@ -22,22 +22,36 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Who is measured. `twin` tells the two halves of an A/A control apart."""
+    """Who is measured; as text `torch:eager:cpu*2!plain@/path/to/python`, where all but the framework may be missing.
+
+    Attributes:
+        interpreter: Another Python, which has its own framework.
+        twin: Tells the two halves of an A/A control apart.
+        threads: As many for this target alone (`*2`); 0 for as many as the suite says.
+        label: What people call it, instead of the text.
+        plain: Whether it runs as its framework does by itself (`!plain`), without the settings that all others share.
+    """
 
     framework: str
     mode: str = "eager"
     device: str = "cpu"
     interpreter: str | None = None
     twin: bool = False
+    threads: int = 0
+    label: str = ""
+    plain: bool = False
 
     @property
     def name(self) -> str:
-        """For people: `torch:eager:cpu`."""
+        """For people: the label, or `torch:eager:cpu`."""
+        number = f"*{self.threads}" if self.threads else ""
         at = f"@{self.interpreter}" if self.interpreter else ""
-        return f"{self.framework}:{self.mode}:{self.device}{at}{' (twin)' if self.twin else ''}"
+        text = f"{self.framework}:{self.mode}:{self.device}{number}{'!plain' if self.plain else ''}{at}"
+        return f"{self.label or text}{' (twin)' if self.twin else ''}"
 
 
 REFERENCE = Target(framework="reference", mode="exact")
+CEILING = "ceiling"  # in place of a framework: what moves the bytes of a case and computes nothing
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -137,12 +151,14 @@ class Output(Struct, frozen=True, kw_only=True, tag="output"):
         arrays: For `store.array`: a digest, or the numbers themselves where they are few.
         inputs: Digest of all that went in, equal for every target of one case.
         seconds: What drawing, calling and collecting took together; no measurement, but it explains a slow run.
+        compiled: How many functions Numba compiled meanwhile: those that its cache on disk did not have.
     """
 
     job: Job
     arrays: dict[str, str]
     inputs: str
     seconds: float
+    compiled: int = 0
 
 
 class Observed(Struct, frozen=True, kw_only=True, tag="observed"):
@@ -160,11 +176,18 @@ class Timing(Struct, frozen=True, kw_only=True, tag="timing"):
     """Raw samples: each of `seconds` is the duration of `calls` calls, one after the other and each awaited.
 
     Attributes:
-        first_call: Seconds of the first call, with tracing and compilation.
+        first_call: Seconds of the first call of the first process, with tracing and compilation.
         turns: The turn in which each sample was taken, from 0.
         traffic: Bytes that one call has to read and write at least, the same for every target.
         busy: Seconds of one call between two events on the device, its caches emptied before, one for each sample;
             empty where the framework has no such events.
+        cpu: Seconds of processor time, all threads together, that the process used in each sample; empty on devices.
+        processes: Which of the fresh worker processes took each sample, from 0; empty in older records.
+        peak_memory: Bytes by which one call raised the most memory in use: what the framework's allocator gave out
+            where it says so, what the process had resident elsewhere; None where that cannot be seen.
+        cold: Seconds of single calls, the processor's caches emptied before each; empty where that was not asked for.
+        compiled: As in `Output`, up to the first sample.
+        steady: Whether the times had become steady before the first sample; None in older records.
     """
 
     job: Job
@@ -174,6 +197,35 @@ class Timing(Struct, frozen=True, kw_only=True, tag="timing"):
     turns: list[int]
     traffic: int
     busy: list[float] = []
+    cpu: list[float] = []
+    processes: list[int] = []
+    peak_memory: int | None = None
+    cold: list[float] = []
+    steady: bool | None = None
+    compiled: int = 0
+
+
+class MachineState(Struct, frozen=True, kw_only=True, tag="machine state"):
+    """What the machine said of itself before the timings of a run, or after them.
+
+    Attributes:
+        load: How many programs wanted to run in the last minute, on average; None where the system does not say.
+        seconds: What all processors together did since the machine was started: `user`, `idle`, `steal` and so on.
+        own: Processor time that lossbench and its workers, as far as they have ended, have used.
+        governor: What decides the clock rate; empty where that cannot be seen.
+        megahertz: The clock rate of each processor.
+        throttled: How often a core was slowed because it was hot; None where that cannot be seen.
+        capped: How often a container was stopped because it had used up its share; None where there is no limit.
+    """
+
+    when: Literal["before", "after"]
+    load: float | None = None
+    seconds: dict[str, float] = {}
+    own: float = 0.0
+    governor: str = ""
+    megahertz: list[float] = []
+    throttled: int | None = None
+    capped: int | None = None
 
 
 class Bandwidth(Struct, frozen=True, kw_only=True, tag="bandwidth"):
@@ -212,7 +264,7 @@ class Died(Struct, frozen=True, kw_only=True, tag="died"):
 
 
 Answer = Output | Observed | Timing | Refusal  # every job gets exactly one of these
-Record = Environment | Output | Observed | Timing | Bandwidth | Refusal | Died
+Record = Environment | Output | Observed | Timing | MachineState | Bandwidth | Refusal | Died
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossbench import accuracy, harness, hessians, plan, soundness, spec
+from lossbench import accuracy, harness, hessians, origin, plan, soundness, spec
 from lossbench.answers import Answers
 from lossbench.budget import comparison, file, shelf
 from lossbench.errors import LossbenchError, StoreError
@@ -52,6 +52,10 @@ class Run:
         """One row for each timing job: median with its interval, ratio to the fastest, part of the bandwidth."""
         return self.findings.medians
 
+    def warnings(self) -> list[str]:
+        """What limits the statements that the times of the run allow; empty where nothing does."""
+        return self.findings.warnings
+
     def proofs(self) -> pd.DataFrame:
         """One row for each declared divergence that was run again: confirmed, changed, fixed or not run."""
         found = self.findings.divergences
@@ -84,6 +88,7 @@ def run(
     out: str | Path = "reports",
     resume: str | Path | None = None,
     budgets: Paths = (),
+    label: str = "",
     progress: Progress | None = None,
 ) -> Run:
     """Measure, and write the report.
@@ -96,6 +101,7 @@ def run(
         out: The folder that gets the run's folder.
         resume: The folder of a run that was cut off, in place of all those above: its missing jobs are done.
         budgets: Files, and folders, to be compared with before lossbench's own (see `budget.shelf.carry`).
+        label: What the run is called in its history; its commit, where it is started in a git checkout, without one.
         progress: Told how many jobs are done, how many there are, and what was done last.
 
     Raises:
@@ -103,7 +109,16 @@ def run(
         SpecError: A spec is broken, or says of its edges or reference values what is not so; nothing is stored then.
         StoreError: The run's folder is in use, foreign, or cannot be made.
     """
-    store = opened(*suites, losses=losses, targets=targets, dtypes=dtypes, out=out, resume=resume, budgets=budgets)
+    store = opened(
+        *suites,
+        losses=losses,
+        targets=targets,
+        dtypes=dtypes,
+        out=out,
+        resume=resume,
+        budgets=budgets,
+        label=label,
+    )
     return completed(store, progress=progress)
 
 
@@ -115,18 +130,21 @@ def opened(
     out: str | Path = "reports",
     resume: str | Path | None = None,
     budgets: Paths = (),
+    label: str = "",
 ) -> Store:
     """The store of a new run, planned and not yet done, or of the one to resume; arguments and errors as of `run`."""
     if resume is not None:
-        if suites or losses or targets or dtypes:
-            raise LossbenchError("a resumed run does what was planned; leave out suites, losses, targets and dtypes")
+        if suites or losses or targets or dtypes or label:
+            options = "suites, losses, targets, dtypes and the label"
+            raise LossbenchError(f"a resumed run does what was planned; leave out {options}")
         return _beside(Store.open(resume), budgets)
     suite, chosen = plan.asked(suites, losses)
     jobs = plan.jobs(suite, chosen, targets, dtypes)
     for loss in chosen:
         soundness.verify(loss)
     gathered = shelf.gathered(chosen, [Path(one) for one in budgets])
-    store = Store.create(folder(Path(out), suite.name, datetime.now()), jobs, chosen, suite)
+    path = folder(Path(out), suite.name, datetime.now())
+    store = Store.create(path, jobs, chosen, suite, label=label, commit=origin.commit())
     shelf.keep(gathered, store.path)
     return store
 

@@ -46,7 +46,11 @@ def of(loss: Loss, number: int, mode: str | None = None) -> str:
     Raises:
         LossbenchError: There is no such divergence, or no script can be written for its framework.
     """
-    one = numbered(loss, number)
+    return at(loss, numbered(loss, number), mode)
+
+
+def at(loss: Loss, one: Divergence, mode: str | None = None) -> str:
+    """The same of a point that need not be declared; arguments and errors as of `of`."""
     framework = one.framework
     if framework not in MODES:
         raise LossbenchError(f"no script can be written for {framework}; expected one of: {', '.join(sorted(MODES))}")

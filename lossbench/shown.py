@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import ml_dtypes
 import numpy as np
 
 from lossbench.ulp import Exact
@@ -12,18 +11,18 @@ from lossbench.ulp import Exact
 FEW = 10  # entries of a longer row are left out in the middle
 FEW_BITS = 2  # entries of which the bits are readable beside the decimal digits
 
-_TYPES: Mapping[str, type] = {
-    "float64": np.float64,
-    "float32": np.float32,
-    "bfloat16": ml_dtypes.bfloat16,
-    "float16": np.float16,
-}
+_TYPES: Mapping[str, type] = {"float64": np.float64, "float32": np.float32, "float16": np.float16}
 
 
 def decimal(value: float, dtype: str) -> str:
     """The shortest decimal number that is *value* again when it is read as *dtype*."""
-    with np.errstate(over="ignore"):
-        text = str(_TYPES[dtype](value))
+    if dtype == "bfloat16":
+        from ml_dtypes import bfloat16  # which not every environment of a worker has
+
+        text = str(bfloat16(value))
+    else:
+        with np.errstate(over="ignore"):
+            text = str(_TYPES[dtype](value))
     return text.removesuffix(".0")
 
 

@@ -13,27 +13,43 @@ from scipy import stats
 
 from lossbench import shown, verdicts
 from lossbench.loss import Loss
-from lossbench.records import REFERENCE, Bandwidth, Job, Refusal, Timing
+from lossbench.records import CEILING, REFERENCE, Bandwidth, Job, Refusal, Timing
 from lossbench.store import Store
 
 CONFIDENCE = 0.95
 # What a measure has to move: the inputs are read, and for the gradient as much as one of them is written.
 KERNELS = {"forward": "read two", "gradient": "read two, write one"}
 
-_CASE = ["loss", "target", "framework", "mode", "device", "dtype", "measure", "shape", "elements", "reduction"]
+_CASE = [
+    "loss",
+    "target",
+    "framework",
+    "mode",
+    "device",
+    "threads",
+    "dtype",
+    "measure",
+    "shape",
+    "elements",
+    "reduction",
+]
 
 
 def medians(store: Store) -> pd.DataFrame:
     """One row for each planned timing job; twins are in `noise`.
 
     Columns:
-        job, loss, target, framework, mode, device, dtype, measure, shape, elements, reduction: What was timed;
-            `elements` are the numbers of its largest input.
+        job, loss, target, framework, mode, device, threads, dtype, measure, shape, elements, reduction: What was
+            timed; `elements` are the numbers of its largest input, and 0 `threads` all that there are.
         median, low, high: Seconds of one call, and the ends of the 95 % interval of the median (nan below 6 samples:
             there is none).
         samples, calls: How many samples, and how many calls each lasted.
         first_call: Seconds of the first call, with tracing and compilation.
-        ratio: To the fastest target of the same case, measure and device.
+        cpu: Seconds of processor time, all threads together, that one call took, in the median; nan on devices.
+        cold: Seconds of one call with the caches emptied before, in the median; nan where that was not asked for.
+        peak_memory: Bytes by which one call raised the memory of its process, or of its device.
+        steady: Whether the times had become steady before the first sample; None in older records.
+        ratio: To the fastest target of the same case, measure, device and number of threads, ceilings left out.
         busy, busy_low, busy_high: The same by the device's own clock, its caches emptied before each call; nan where
             the framework has none, as on the processor.
         busy_ratio: To the least busy target likewise.
@@ -47,13 +63,15 @@ def medians(store: Store) -> pd.DataFrame:
     rows = []
     for job in store.jobs():
         if job.timed and not job.target.twin:
-            case = _case(job, losses[job.case.loss])
+            case = _case(job, losses[job.case.loss], store.suite.threads)
             rows.append({**case, "job": job.key, "case": _same(job), **_timed(answers.get(job.key))})
     measured = ["median", "low", "high", "busy", "busy_low", "busy_high"]
+    measured += ["cpu", "cold", "peak_memory", "steady"]
     measured += ["samples", "calls", "first_call", "traffic", "bytes_per_second"]
     found = pd.DataFrame(rows, columns=["job", *_CASE, *measured, "verdict", "reason", "case"])
     for seconds, ratio in (("median", "ratio"), ("busy", "busy_ratio")):
-        found[ratio] = found[seconds] / found.groupby(["case", "device"])[seconds].transform("min")
+        theirs = found.assign(least=found[seconds].where(found["framework"] != CEILING))
+        found[ratio] = found[seconds] / theirs.groupby(["case", "device", "threads"])["least"].transform("min")
     moved = found["bytes_per_second"].where(found["device"] == "cpu", found["traffic"] / found["busy"])
     found["bandwidth_fraction"] = moved / _ceilings(found, bandwidth(store))
     return found.drop(columns="case")
@@ -63,7 +81,7 @@ def noise(store: Store) -> pd.DataFrame:
     """One row for each target that was timed twice under two names: what is called a difference must be larger.
 
     Columns:
-        loss, target, framework, mode, device, dtype, measure, shape, elements, reduction: What was timed.
+        loss, target, framework, mode, device, threads, dtype, measure, shape, elements, reduction: What was timed.
         median, twin_median: Seconds of one call.
         ratio: The twin's median to the other.
         apart: Whether their 95 % intervals do not overlap, which chance alone hardly does.
@@ -78,7 +96,7 @@ def noise(store: Store) -> pd.DataFrame:
         first, second = _interval(_calls(timings[job.key])), _interval(_calls(twin))
         rows.append(
             {
-                **_case(job, losses[job.case.loss]),
+                **_case(job, losses[job.case.loss], store.suite.threads),
                 "median": first[0],
                 "twin_median": second[0],
                 "ratio": second[0] / first[0],
@@ -110,10 +128,11 @@ def bandwidth(store: Store) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _case(job: Job, loss: Loss) -> dict[str, object]:
+def _case(job: Job, loss: Loss, threads: int) -> dict[str, object]:
     case = job.case
     return {
         **job.labels,
+        "threads": job.target.threads or threads,
         "measure": job.measure,
         "shape": shown.shape(case.shape, loss.dimensions if loss.has_sizes else ()),
         "elements": loss.elements(case.shape),
@@ -141,6 +160,10 @@ def _timed(answer: Timing | Refusal | None) -> dict[str, object]:
         "busy": busy,
         "busy_low": busy_low,
         "busy_high": busy_high,
+        "cpu": float(np.median(answer.cpu)) / answer.calls if answer.cpu else np.nan,
+        "cold": float(np.median(answer.cold)) if answer.cold else np.nan,
+        "peak_memory": np.nan if answer.peak_memory is None else answer.peak_memory,
+        "steady": answer.steady,
         "samples": len(answer.seconds),
         "calls": answer.calls,
         "first_call": answer.first_call,

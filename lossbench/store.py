@@ -1,6 +1,6 @@
 """A run's folder: what was planned, the specs it was planned from, one line for each record, arrays by digest.
 
-run.json        the suite, when, and by which lossbench
+run.json        the suite, when, by which lossbench, and what people call the run
 jobs.jsonl      every planned job
 records.jsonl   what was answered, one record a line, in the order in which it came
 specs/*.toml    copies: a run explains itself for ever; specs/worst/*.toml the worst inputs that it knew
@@ -39,6 +39,8 @@ class Head(Struct, frozen=True, kw_only=True):
     suite: Suite
     created: datetime
     lossbench: str
+    label: str = ""
+    commit: str = ""
 
 
 class Store:
@@ -48,6 +50,8 @@ class Store:
         path: The folder.
         suite: What was asked for.
         created: When, in UTC.
+        label: What people call the run in its history; empty where they call it nothing.
+        commit: Of the git checkout that it was started in, see `origin.commit`; empty where that is not known.
     """
 
     def __init__(self, path: Path, head: Head) -> None:
@@ -55,10 +59,21 @@ class Store:
         self.path = path
         self.suite = head.suite
         self.created = head.created
+        self.label = head.label
+        self.commit = head.commit
         self._journal: Journal[Record] = Journal(path / "records.jsonl", records.encode, records.decode)
 
     @classmethod
-    def create(cls, folder: Path | str, jobs: Sequence[Job], losses: Sequence[Loss], suite: Suite) -> Store:
+    def create(
+        cls,
+        folder: Path | str,
+        jobs: Sequence[Job],
+        losses: Sequence[Loss],
+        suite: Suite,
+        *,
+        label: str = "",
+        commit: str = "",
+    ) -> Store:
         """A new run in a folder that does not exist yet, or is empty.
 
         Raises:
@@ -80,7 +95,8 @@ class Store:
                 shutil.copy(worst.path_of(loss), path / "specs" / worst.FOLDER)
         (path / "jobs.jsonl").write_bytes(b"".join(msgspec.json.encode(job) + b"\n" for job in jobs))
         (path / "records.jsonl").touch()
-        head = Head(format=FORMAT, suite=suite, created=datetime.now(UTC), lossbench=__version__)
+        now = datetime.now(UTC)
+        head = Head(format=FORMAT, suite=suite, created=now, lossbench=__version__, label=label, commit=commit)
         # Last: a folder with a run.json is complete.
         (path / "run.json").write_bytes(msgspec.json.format(msgspec.json.encode(head)) + b"\n")
         return cls(path, head)

@@ -66,7 +66,12 @@ class Length(Struct, frozen=True, kw_only=True):
 
 
 class Timing(Struct, frozen=True, kw_only=True):
-    """Sizes to time: `elements` for losses of elements, `rows` (rows, classes) for those of rows; specs say others."""
+    """Sizes to time: `elements` for losses of elements, `rows` (rows, classes) for those of rows; specs say others.
+
+    Attributes:
+        losses: Only these, whatever is asked for; all that are asked for where none are given.
+        threads: Every target once with each of these numbers of threads; 0 for as many as the suite says.
+    """
 
     dtypes: tuple[Dtype, ...]
     targets: tuple[str, ...] = ()
@@ -74,6 +79,8 @@ class Timing(Struct, frozen=True, kw_only=True):
     rows: tuple[tuple[Count, Count], ...] = ()
     measures: tuple[Literal["forward", "gradient"], ...] = ("forward", "gradient")
     reduction: Reduction = "mean"
+    losses: tuple[str, ...] = ()
+    threads: tuple[Annotated[int, Meta(ge=0)], ...] = (0,)
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
@@ -85,6 +92,10 @@ class Sampling(Struct, frozen=True, kw_only=True):
         min_sample: Seconds that one sample lasts at least; a fast call is repeated within it.
         max_seconds: Beyond this much sampling, a slow job takes fewer samples, but one each turn.
         twin: Whether the first target runs twice, as an A/A control.
+        processes: How many fresh worker processes of every target take part in a case; the turns are spread over them.
+            The last one's turns complete the record: a run that is cut off before times again what has none.
+        cold: How many calls of each job are timed with the caches emptied before, in addition.
+        seed: Of the order of the targets, another one in every turn.
     """
 
     samples: Count = 15
@@ -92,6 +103,9 @@ class Sampling(Struct, frozen=True, kw_only=True):
     min_sample: Seconds = 0.002
     max_seconds: Seconds = 5.0
     twin: bool = True
+    processes: Count = 1
+    cold: Annotated[int, Meta(ge=0)] = 0
+    seed: int = 0
 
 
 class Suite(Struct, frozen=True, kw_only=True):
@@ -179,8 +193,8 @@ def merged(suites: Sequence[Suite]) -> Suite:
         worst=_unique(dtype for one in suites for dtype in one.worst),
         edges=_unique(dtype for one in suites for dtype in one.edges),
         divergences=any(one.divergences for one in suites),
-        timing=tuple(grid for one in suites for grid in one.timing),
-        sampling=max((one.sampling for one in suites), key=lambda sampling: sampling.samples),
+        timing=tuple(replace(grid, losses=grid.losses or one.losses) for one in suites for grid in one.timing),
+        sampling=max((one.sampling for one in suites), key=lambda one: (one.processes, one.samples)),
         deadline=max(one.deadline for one in suites),
         threads=max(one.threads for one in suites),
     )

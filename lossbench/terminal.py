@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lossbench.audit import Coverage
-    from lossbench.doctor import Finding
+    from lossbench.limits import Finding
 
 Tell = Callable[[int, int, str], None]
 COLUMNS = {"loss": 37, "family": 12, "torch": 8, "tensorflow": 10, "jax": 8, "also known as": 20}  # least widths

@@ -123,12 +123,14 @@ class Properties(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Call(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`weighted` is used where sample weights are given; without it `call` must take them, or go through `reduce`.
 
+    `yours` in it is the function or class that `code` names, as FILE.py:NAME or package.module:NAME.
     For a loss of family "metric" `call` makes a fresh `state`. `update` says the state after the inputs of one update,
     or changes it where it is; `result` reads it, and `reset`, where it is changed in place, makes it fresh again.
     """
 
     call: str
     form: Literal["native", "composed"]
+    code: str | None = None
     update: str | None = None
     result: str | None = None
     reset: str | None = None

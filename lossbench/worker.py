@@ -1,6 +1,6 @@
 """A child process that measures one target: requests in and replies out on a private pipe, until the pipe closes.
 
-Started by `lossbench.child` as `python -m lossbench.worker DESCRIPTOR`; what frameworks print goes elsewhere.
+Started by `lossbench.child` through `start.py` under the Python of its target; what frameworks print goes elsewhere.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from lossbench import __version__, adapters, conventions, inputs, memory, messages, spec, timing
-from lossbench.adapters import Adapter, Prepared, namespace
+from lossbench import __version__, adapters, compilations, inputs, machine, memory, messages, spec
+from lossbench.adapters import Adapter, Prepared, namespace, yours
 from lossbench.arrays import Arrays, digest
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
@@ -27,6 +28,8 @@ from lossbench.messages import (
     Closed,
     Evaluate,
     Evaluated,
+    Inspect,
+    Inspected,
     Open,
     Ready,
     Refused,
@@ -42,11 +45,10 @@ from lossbench.messages import (
     Try,
     Warm,
 )
-from lossbench.records import REFERENCE, Environment, Job, Observed, Output, Reason, Refusal
+from lossbench.records import REFERENCE, Environment, Job, Observed, Output, Reason, Refusal, Target
+from lossbench.timed import Timed
 
 LONGEST = 400  # characters of a framework's words that are kept
-NUMBER_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-LABEL_BYTES = 8
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "LOSSBENCH_", "MALLOC_", "MKL_", "NPROC", "OMP_", "OPENBLAS_")
 NODE = re.compile(r"^\{\{.*?\}\} *")  # TensorFlow names a generated node before it says what is wrong
 OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|resource_exhausted|std::bad_alloc", re.IGNORECASE)
@@ -54,14 +56,15 @@ OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|resource_exhauste
 
 def main() -> None:
     """Serve until the pipe closes."""
-    descriptor = int(sys.argv[1])
+    descriptor, scratch = int(sys.argv[1]), sys.argv[2]
     os.set_inheritable(descriptor, False)  # else a framework's compiler processes would hold the pipe open
     connection = Connection(descriptor)
     worker = Worker()
     while True:
         try:
             frame = connection.recv_bytes()
-        except EOFError:
+        except EOFError:  # our parent has ended, and cannot clear up behind us where it was killed
+            shutil.rmtree(scratch, ignore_errors=True)
             return
         connection.send_bytes(messages.encode(worker.reply(messages.request(frame))))
 
@@ -72,7 +75,7 @@ class Worker:
     def __init__(self) -> None:
         self._target: tuple[Adapter, Path] | None = None
         self._framework = ""
-        self._ready: _Ready | None = None
+        self._timed: Timed | None = None
 
     def reply(self, request: Request) -> Reply:
         """What the request comes to."""
@@ -96,6 +99,8 @@ class Worker:
 
             case Survey():
                 return Surveyed(callables=namespace.public(adapters.losses(self._framework)))
+            case Inspect(code=code):
+                return _inspected(code)
             case Try():
                 return self._try(request)
             case Evaluate():
@@ -111,16 +116,17 @@ class Worker:
             adapter = adapters.load(target.framework).open(target)
             told = (adapter.versions(), adapter.settings(), adapter.machine())
         except ImportError as error:
-            return Closed(reason="not installed", detail=f"{error}; try: pip install 'lossbench[{target.framework}]'")
+            return Closed(reason="not installed", detail=f"{error}; try: {_install(error, target)}")
         except Exception as error:
             return Closed(reason=_reason(error), detail=_words(error))
         self._target, self._framework = (adapter, Path(request.folder)), target.framework
         # Plain text: a framework's version may be a class of its own.
-        versions, settings, machine = ({name: str(value) for name, value in one.items()} for one in told)
+        versions, settings, found = ({name: str(value) for name, value in one.items()} for one in told)
         ours = {"lossbench": __version__, "python": platform.python_version(), "numpy": np.__version__}
         variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)}
+        variables["processors"] = ", ".join(map(str, machine.cores()))
         return Environment(
-            target=target, versions=ours | versions, settings=variables | settings, machine=_machine() | machine
+            target=target, versions=ours | versions, settings=variables | settings, machine=_machine() | found
         )
 
     def _try(self, request: Try) -> Tried:
@@ -146,6 +152,7 @@ class Worker:
                 dtype=request.dtype,
                 reduction=request.reduction,
                 sample_weight=weight,
+                call=request.call,
             )
             found = adapter.prepare(problem).arrays()
         except Exception as error:
@@ -156,42 +163,26 @@ class Worker:
     def _warm(self, request: Warm) -> Ready | Refusal:
         adapter, folder = self._opened()
         try:
-            if self._ready is None or self._ready.job.case != request.job.case:
-                self._ready = None  # freed before the next case is drawn: both may be large
+            if self._timed is None or self._timed.job.case != request.job.case:
+                self._timed = None  # freed before the next case is drawn: both may be large
                 problem = inputs.draw(_loss(folder, request.job), request.job.case)
-                self._ready = _Ready(request.job, problem, adapter.prepare(problem))
-            self._ready.job = request.job
-            first_call = timing.sample(self._ready.call)
-            calls, seconds = timing.calibrate(self._ready.call, request.min_sample)
+                self._timed = Timed(request.job, problem, adapter.prepare(problem))
+            self._timed.job = request.job
+            return self._timed.warm(request)
         except Exception as error:
             return Refusal(job=request.job, reason=_reason(error), detail=_words(error))
-        moved = traffic(self._ready.problem, request.job.measure)
-        return Ready(first_call=first_call, calls=calls, seconds=seconds, traffic=moved)
 
     def _sample(self, request: Sample) -> Samples | Refusal:
-        assert self._ready is not None, "the harness warms a job before it samples"
+        assert self._timed is not None, "the harness warms a job before it samples"
         try:
-            timing.sample(self._ready.call)  # untimed: others had the caches in between
-            seconds = [timing.sample(self._ready.call, request.calls) for _ in range(request.count)]
-            busy = self._ready.prepared.busy.get(self._ready.job.measure)
-            return Samples(seconds=seconds, busy=[busy() for _ in range(request.count)] if busy else [])
+            return self._timed.sample(request)
         except Exception as error:
-            return Refusal(job=self._ready.job, reason=_reason(error), detail=_words(error))
-
-
-@dataclass
-class _Ready:
-    job: Job
-    problem: Problem
-    prepared: Prepared
-
-    def call(self) -> object:
-        return self.prepared.gradient() if self.job.measure == "gradient" else self.prepared.forward()
+            return Refusal(job=self._timed.job, reason=_reason(error), detail=_words(error))
 
 
 def perform(adapter: Adapter, loss: Loss, job: Job, arrays: Arrays) -> Output | Refusal:
     """The numbers of an accuracy or hessian job, kept in *arrays*, or what the framework said instead."""
-    start = perf_counter()
+    start, before = perf_counter(), compilations.count()
     try:
         problem = inputs.draw(loss, job.case)
         if job.measure == "hessian":
@@ -211,6 +202,7 @@ def perform(adapter: Adapter, loss: Loss, job: Job, arrays: Arrays) -> Output | 
         arrays={name: arrays.put(array) for name, array in kept.items()},
         inputs=digest(went_in),
         seconds=perf_counter() - start,
+        compiled=compilations.count() - before,
     )
 
 
@@ -225,9 +217,18 @@ def _found(prepared: Prepared, job: Job) -> dict[str, np.ndarray]:
 def _observed(folder: Path, job: Job) -> Observed | Refusal:
     """What the job's callable says to every topic."""
     try:
+        from lossbench import conventions  # they compare with the oracle, which no other job of a framework needs
+
         return Observed(job=job, says=conventions.observe(_loss(folder, job), job.case.index, job.target))
     except Exception as error:
         return Refusal(job=job, reason=_reason(error), detail=_words(error))
+
+
+def _inspected(code: str) -> Inspected | Refused:
+    try:
+        return yours.inspected(code)
+    except Exception as error:
+        return Refused(reason=_reason(error), detail=_words(error))
 
 
 def given(problem: Problem) -> dict[str, np.ndarray]:
@@ -239,17 +240,11 @@ def given(problem: Problem) -> dict[str, np.ndarray]:
     return found if problem.sample_weight is None else found | {"sample_weight": problem.sample_weight}
 
 
-def traffic(problem: Problem, measure: str) -> int:
-    """Bytes that one call has to move at least: every input read once, every result written once."""
-    number = NUMBER_BYTES[problem.dtype]
-    size = {name: array.size for name, array in problem.arrays.items()}
-    kinds = {name: problem.loss.inputs[name].kind for name in size}
-    read = sum(count * (LABEL_BYTES if kinds[name] == "label" else number) for name, count in size.items())
-    weights = 0 if problem.sample_weight is None else problem.entries
-    value = problem.entries if problem.reduction == "none" and not problem.loss.pooled else 1
-    differentiated = [name for name, one in problem.loss.inputs.items() if one.grad]
-    gradient = sum(size[name] for name in differentiated) if measure == "gradient" else 0
-    return read + number * (weights + value + gradient)
+def _install(error: ImportError, target: Target) -> str:
+    """What to type for the framework of *target*: another environment may have no lossbench of its own."""
+    if target.interpreter is None:
+        return f"pip install 'lossbench[{target.framework}]'"
+    return f"{target.interpreter} -m pip install {(error.name or target.framework).partition('.')[0]}"
 
 
 def _loss(folder: Path, job: Job) -> Loss:
@@ -259,6 +254,8 @@ def _loss(folder: Path, job: Job) -> Loss:
 def _reason(error: Exception) -> Reason:
     if isinstance(error, Unsupported):
         return "unsupported"
+    if isinstance(error, ModuleNotFoundError):
+        return "not installed"
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
         return "out of memory"
     return "failed"
@@ -278,7 +275,7 @@ def _machine() -> dict[str, str]:
     memory = re.search(r"MemTotal:\s*(\d+) kB", _text("/proc/meminfo"))
     found = {
         "processor": cpu[1] if cpu else platform.processor() or platform.machine(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
+        "cores": str(os.cpu_count() or 1),
         "system": platform.platform(),
     }
     return found | ({"memory": f"{int(memory[1]) / 2**20:.1f} GiB"} if memory else {})

@@ -36,14 +36,14 @@ class Worker:
         self.environment = environment
         self.versions: Mapping[str, str] = environment.versions
 
-    def ask(self, request: Request, *expected: type[Expected]) -> Expected:
-        """The reply, of one of the *expected* kinds.
+    def ask(self, request: Request, *expected: type[Expected], deadline: float = ANSWER) -> Expected:
+        """The reply, of one of the *expected* kinds, within *deadline* seconds.
 
         Raises:
             WorkerLost: It was lost.
         """
         try:
-            reply = self._child.ask(request, ANSWER)
+            reply = self._child.ask(request, deadline)
         except Lost as lost:
             raise WorkerLost(lost.reason, lost.detail) from None
         assert isinstance(reply, expected), "each request has its kinds of reply"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-import ml_dtypes  # noqa: F401  so that NumPy knows bfloat16
 import msgspec
 import numpy as np
 
@@ -17,6 +16,7 @@ from lossbench.errors import SpecError
 from lossbench.loss import Loss
 from lossbench.records import Case
 from lossbench.text import BATCH, Dtype, Number, Table
+from lossbench.ulp import FORMATS, exponent
 
 FOLDER = "worst"  # beside the specs
 HEAD = "# Written by `lossbench sweep --keep`; do not edit by hand.\n"
@@ -222,8 +222,10 @@ _EXPECTED = {True: "labels: whole numbers", False: 'floats in hexadecimal, such 
 
 
 def _has(array: np.ndarray, dtype: str) -> bool:
-    with np.errstate(over="ignore"):
-        return bool(np.isfinite(array).all() and np.array_equal(array.astype(dtype).astype(np.float64), array))
+    if not np.all(np.abs(array) <= FORMATS[dtype].largest):  # nan neither
+        return False
+    places = np.ldexp(array, -exponent(array, np.zeros(array.shape), dtype))
+    return bool(np.all(places == np.rint(places)))
 
 
 def _array(value: Given, *, label: bool) -> np.ndarray:

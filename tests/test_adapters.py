@@ -1,7 +1,12 @@
 """What every adapter promises, asked of all of them; frameworks that are not installed are skipped."""
 
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -182,6 +187,72 @@ def test_devices_that_are_not_here_are_unsupported(framework, device):
     opened(framework)
     with pytest.raises(Unsupported, match=device):
         adapters.load(framework).open(Target(framework=framework, mode=plan.modes(framework)[0], device=device))
+
+
+def test_graphs_are_captured_on_cuda_only():
+    opened("torch")
+    with pytest.raises(Unsupported, match="expected a target such as torch:graph:cuda"):
+        adapters.load("torch").open(Target(framework="torch", mode="graph"))
+
+
+def test_a_call_is_captured_after_it_has_run_and_then_launched_as_it_was(monkeypatch):
+    """On a device made for the test: what is captured once is launched from then on."""
+    opened("torch")
+    import torch
+
+    class Graph:
+        launched = 0
+
+        def replay(self):
+            self.launched += 1
+
+    graph, ran = Graph(), []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda captured: nullcontext())
+    monkeypatch.setattr(torch.cuda, "stream", lambda beside: nullcontext())
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    replay = opened("torch")._captured(lambda: ran.append(1) or "result")
+
+    assert [replay(), replay(), replay()] == ["result"] * 3
+    assert len(ran) == adapters.load("torch").CAPTURED_AFTER + 1
+    assert graph.launched == 3
+
+
+@pytest.mark.parametrize("framework", ["tensorflow", "jax"])
+def test_frameworks_that_keep_freed_memory_say_what_a_call_takes(framework):
+    mode = "compiled" if framework == "jax" else None
+    at = inputs.draw(
+        spec.load("huber"), Case(loss="huber", digest="", dtype="float32", points="timing", shape=(10**6,))
+    )
+
+    prepared = opened(framework, mode).prepare(at)
+    prepared.gradient()
+
+    assert 8e6 <= prepared.rise["gradient"]() <= 80e6  # a million values and as many slopes, of 4 bytes
+
+
+@pytest.mark.parametrize(("variables", "said"), [({}, "True"), ({"JAX_CPU_ENABLE_ASYNC_DISPATCH": "false"}, "False")])
+def test_jax_hands_its_work_to_no_other_thread_where_it_is_told_so(variables, said):
+    """In a process of its own: it is decided when the first device is asked for."""
+    pytest.importorskip("jax")
+    code = (
+        "from lossbench import adapters, records; "
+        "print(adapters.load('jax').open(records.Target(framework='jax')).settings()['asynchronous dispatch'])"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "JAX_CPU_ENABLE_ASYNC_DISPATCH"}
+    done = subprocess.run([sys.executable, "-c", code], env=others | variables, capture_output=True, text=True)
+
+    assert done.stdout.split() == [said]
+
+
+def test_a_plain_target_has_the_threads_of_its_framework(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("LOSSBENCH_THREADS", "3")
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: pytest.fail("a plain target was told its threads"))
+
+    adapters.load("torch").open(Target(framework="torch", plain=True))
 
 
 def test_a_dtype_that_a_framework_has_not_is_unsupported():

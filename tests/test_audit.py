@@ -25,7 +25,7 @@ COUNTED = {  # of the versions in which all callables were counted by hand
 }
 PLANT = """
 import sys
-if "lossbench.worker" in sys.orig_argv:
+if any(one.endswith("start.py") for one in sys.orig_argv):
     import optax.losses
     def brand_new_loss(predictions, targets): ...
     optax.losses.brand_new_loss = brand_new_loss

@@ -7,15 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from lossbench import harness, spec
-from lossbench.child import Child, Lost, variables
+from lossbench import harness, machine, spec
+from lossbench.child import SHARED, Child, Lost, variables
 from lossbench.errors import StoreError
 from lossbench.harness import _Run
 from lossbench.messages import Open, Ready, Sample, Samples, Warm
-from lossbench.records import Bandwidth, Case, Died, Environment, Job, Output, Refusal, Target, Timing
+from lossbench.records import Bandwidth, Case, Died, Environment, Job, MachineState, Output, Refusal, Target, Timing
 from lossbench.store import Store
 from lossbench.suite import Sampling, Suite
+from lossbench.turns import Course, of_process, shuffled
 
 FAKE = Path(__file__).parent / "fake_adapter"
 HUBER = spec.load("huber")
@@ -120,19 +122,6 @@ def test_a_worker_on_the_processor_is_kept_whatever_it_says(make):
 
     assert [type(one) for one in answers(store)] == [Output, Refusal, Refusal]
     assert not of(store, Died)
-
-
-def test_an_interpreter_without_lossbench_has_it_not_installed(make, tmp_path):
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho \"$0: No module named 'msgspec'\" >&2\nexit 1\n")
-    python.chmod(0o755)
-    store = make([job("well", "none", interpreter=str(python))])
-
-    harness.run(store)
-
-    (refusal,) = answers(store)
-    assert refusal.reason == "not installed"
-    assert refusal.detail.endswith(f"No module named 'msgspec'; install lossbench[fake] for {python}")
 
 
 def test_what_adapters_print_goes_to_the_log_and_spoils_nothing(make):
@@ -257,7 +246,7 @@ def test_timing_takes_its_samples_over_all_turns_and_measures_the_bandwidth(make
         assert timing.turns == [0, 0, 1, 1]
         assert timing.traffic == 4 * (5 + 5 + 1 + (5 if timing.job.measure == "gradient" else 0))
     assert {one.kernel for one in of(store, Bandwidth)} == {"read two", "read two, write one"}
-    assert {one.bytes for one in of(store, Bandwidth)} == {2 * 20, 3 * 20}
+    assert {one.bytes for one in of(store, Bandwidth)} == {2 * 64, 3 * 64}  # whole cache lines
 
 
 def test_a_worker_that_dies_while_it_is_timed_costs_one_job(make):
@@ -277,16 +266,25 @@ class Turns(_Run):
         super().__init__(store, None)
         self.seconds = seconds
         self.asked: list[str] = []
+        self.warmed: list[tuple[str, int | None]] = []
 
     def ask(self, crew, job, request):
         mode = job.target.mode
         if isinstance(request, Warm):
-            return Ready(first_call=1.0, calls=7, seconds=self.seconds[mode], traffic=8)
+            self.warmed.append((mode, request.calls))
+            return Ready(first_call=1.0, calls=7, seconds=self.seconds[mode], traffic=8, steady=mode != "slow")
         assert isinstance(request, Sample)
         self.asked.append(mode)
         if mode == "dies" and self.asked.count("dies") == 2:
             return None
-        return Samples(seconds=[self.seconds[mode]] * request.count)
+        some = [self.seconds[mode]] * request.count
+        return Samples(seconds=some, cpu=some, cold=[9.0] * request.cold)
+
+    def all(self, group: list[Job]) -> None:
+        """The turns of all processes."""
+        courses = {one: Course(one) for one in group}
+        for process in range(self.suite.sampling.processes):
+            self.take_turns(group, {}, courses, process)
 
 
 def test_targets_take_turns_and_one_that_dies_drops_out(make):
@@ -294,18 +292,105 @@ def test_targets_take_turns_and_one_that_dies_drops_out(make):
     store = make(jobs, Suite(summary="", targets=(), sampling=Sampling(samples=6, turns=3)))
     run = Turns(store, {"a": 0.01, "dies": 0.01, "c": 0.01})
 
-    run.take_turns(jobs, {})
+    run.all(jobs)
 
-    assert run.asked == ["a", "dies", "c", "a", "dies", "c", "a", "c"]
+    assert [sorted(run.asked[at : at + 3]) for at in (0, 3, 6)] == [["a", "c", "dies"]] * 2 + [["a", "c"]]
     assert [one.job.target.mode for one in of(store, Timing)] == ["a", "c"]
     store.close()
+
+
+def test_no_target_always_comes_behind_the_same_one_and_a_seed_gives_the_same_turns_again():
+    jobs = [job(mode, "mean", "forward") for mode in ("a", "b", "c")]
+
+    def orders(seed):
+        sampling = Sampling(turns=20, seed=seed)
+        return [tuple(one.target.mode for one in shuffled(jobs, sampling, turn)) for turn in range(20)]
+
+    assert orders(0) == orders(0) != orders(1)
+    assert len(set(orders(0))) == 6
+
+
+def test_turns_are_spread_over_fresh_processes_that_make_as_many_calls_in_each_sample(make):
+    jobs = [job(mode, "mean", "forward") for mode in ("a", "slow")]
+    sampling = Sampling(samples=10, turns=5, processes=2, cold=3)
+    store = make(jobs, Suite(summary="", targets=(), sampling=sampling))
+    run = Turns(store, {"a": 0.01, "slow": 0.01})
+
+    run.all(jobs)
+
+    assert sorted(run.warmed, key=str) == [("a", 7), ("a", None), ("slow", 7), ("slow", None)]
+    for timing in of(store, Timing):
+        assert timing.turns == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+        assert timing.processes == [0] * 4 + [1] * 6
+        assert timing.cpu == timing.seconds == [0.01] * 10
+        assert timing.cold == [9.0] * 3
+        assert timing.steady == (timing.job.target.mode != "slow")
+    store.close()
+
+
+def test_every_process_has_a_turn_though_there_are_fewer_turns():
+    sampling = Sampling(turns=2, processes=5)
+
+    assert [list(of_process(sampling, process)) for process in range(5)] == [[0], [1], [2], [3], [4]]
+
+
+def test_a_run_has_fresh_processes_for_its_timings_and_says_what_state_the_machine_was_in(make):
+    store = make([job("well", "mean", "forward")], replace(SUITE, sampling=replace(SUITE.sampling, processes=2)))
+
+    harness.run(store)
+
+    (timing,) = answers(store)
+    assert timing.processes == [0, 0, 1, 1]
+    assert len(timing.cpu) == 4
+    first, second = of(store, Environment)
+    assert first.settings["pid"] != second.settings["pid"]
+    assert first.settings["processors"] == str(machine.pick(1, machine.cores())[0])
+    assert [one.when for one in of(store, MachineState)] == ["before", "after"]
+
+
+def test_a_target_has_its_own_number_of_threads_and_a_plain_one_those_of_its_framework(make):
+    jobs = [job("well", "mean", **of) for of in ({}, {"threads": 3}, {"plain": True})]
+    store = make(jobs)
+
+    harness.run(store)
+
+    threads = {one.target.name: one.settings.get("LOSSBENCH_THREADS") for one in of(store, Environment)}
+    assert threads == {"fake:well:cpu": "1", "fake:well:cpu*3": "3", "fake:well:cpu!plain": None}
+
+
+def test_a_plain_target_has_none_of_the_settings_that_others_share(monkeypatch):
+    for name in SHARED:
+        monkeypatch.delenv(name, raising=False)
+
+    assert not variables(Target(framework="torch", plain=True), 3).keys() & {*SHARED, "OMP_NUM_THREADS"}
+    assert variables(Target(framework="torch", plain=True, threads=2), 2)["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.parametrize("dies", ["with its parent", "killed by its parent"])
+def test_the_temporary_folder_of_a_worker_goes_with_it(make, monkeypatch, tmp_path, dies):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    store = make([])
+    target = Target(framework="fake", mode="well")
+    child = Child(target, store.path, 1)
+    assert isinstance(child.ask(Open(target=target, folder=str(store.path)), 60.0), Environment)
+    (folder,) = (tmp_path / "temporary").iterdir()
+    (folder / "compiled").write_text("")
+
+    if dies == "with its parent":
+        child._pipe.close()
+        child._process.wait(60.0)
+    else:
+        child.stop()
+
+    assert not folder.exists()
 
 
 def test_slow_jobs_take_fewer_samples_but_one_in_every_turn(make):
     jobs = [job(mode, "mean", "forward") for mode in ("fast", "slow", "slowest")]
     store = make(jobs, Suite(summary="", targets=(), sampling=Sampling(samples=12, turns=3, max_seconds=1.0)))
 
-    Turns(store, {"fast": 0.01, "slow": 0.125, "slowest": 60.0}).take_turns(jobs, {})
+    Turns(store, {"fast": 0.01, "slow": 0.125, "slowest": 60.0}).all(jobs)
 
     assert [one.turns for one in of(store, Timing)] == [
         [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2],

@@ -219,11 +219,9 @@ def test_run_without_groups_says_nothing(tmp_path):
 
 
 def test_keras_on_jax_is_another_than_jax():
-    group = lineage.Group(
-        loss="ctc", dtype="float32", targets=("jax:eager:cpu", "jax:keras:cpu"), shared=1, links=(), example=""
-    )
+    targets = [plan.target(text) for text in ("jax:eager", "old=jax:eager@/p", "jax:keras", "torch=jax:keras")]
 
-    assert group.frameworks == ("jax", "keras")
+    assert lineage.frameworks(targets) == ("jax", "keras")
 
 
 def test_ctc_of_keras_on_jax_is_that_of_optax():

@@ -35,7 +35,7 @@ def test_every_suite_plans_jobs_for_every_loss_and_target(name):
     jobs = plan.jobs(suite, losses)
 
     if suite.accuracy or suite.edges or suite.timing:  # conventions are asked of those who have the loss
-        assert {(job.case.loss, job.target) for job in jobs} >= {
+        assert {(job.case.loss, replace(job.target, threads=0)) for job in jobs} >= {
             (loss.name, plan.target(text)) for loss in losses for text in suite.targets
         }
     assert len({job.key for job in jobs}) == len(jobs)
@@ -169,13 +169,20 @@ def test_dtypes_are_those_asked_for():
         ("torch", Target(framework="torch", mode="eager")),
         ("torch:compiled", Target(framework="torch", mode="compiled")),
         ("torch::cuda", Target(framework="torch", mode="eager", device="cuda")),
+        ("torch*2", Target(framework="torch", mode="eager", threads=2)),
+        (
+            "torch:compiled:cpu*1!plain@/b*!c",
+            Target(framework="torch", mode="compiled", threads=1, plain=True, interpreter="/b*!c"),
+        ),
         ("jax:eager:cuda:1", None),
+        ("torch*0", None),
+        ("torch!plane", None),
         ("jax@/a:b/python", Target(framework="jax", mode=plan.modes("jax")[0], interpreter="/a:b/python")),
     ],
 )
 def test_target_texts(text, target):
     if target is None:
-        with pytest.raises(LossbenchError, match="is no target; expected framework:mode:device@interpreter"):
+        with pytest.raises(LossbenchError, match=r"is no target; expected framework:mode:device\*threads!plain@interp"):
             plan.target(text)
     else:
         assert plan.target(text) == target
@@ -217,6 +224,34 @@ def test_modes_are_those_of_the_adapter():
     from lossbench.adapters import torch
 
     assert plan.modes("torch") == torch.MODES
+
+
+def test_a_grid_of_threads_times_every_target_with_each_number_and_its_own_twin():
+    suite = replace(timing(elements=(10,), targets=("torch", "jax"), threads=(0, 2)), sampling=Sampling(twin=True))
+
+    found = [(job.target.framework, job.target.threads, job.target.twin) for job in plan.jobs(suite, [HUBER])]
+
+    assert sorted(found) == sorted(
+        [(one, many, False) for one in ("torch", "jax") for many in (0, 2)] + [("torch", many, True) for many in (0, 2)]
+    )
+
+
+def test_a_timing_grid_of_some_losses_leaves_the_others_out():
+    some = timing(elements=(10,), losses=("huber",))
+
+    assert {job.case.loss for job in plan.jobs(some, [HUBER, spec.load("mae")])} == {"huber"}
+
+
+def test_what_one_suite_times_by_default_does_not_narrow_another():
+    every, some = timing(elements=(10,)), replace(timing(elements=(20,)), losses=("huber",))
+
+    jobs = plan.jobs(plan.merged([every, some]), [HUBER, spec.load("mae")])
+
+    assert {(job.case.loss, job.case.shape) for job in jobs} == {
+        ("huber", (10,)),
+        ("huber", (20,)),
+        ("absolute_error", (10,)),
+    }
 
 
 def test_merged_suites_plan_what_each_of_them_plans():

@@ -12,6 +12,7 @@ from lossbench.records import (
     Job,
     Observed,
     Output,
+    MachineState,
     Refusal,
     Target,
     Timing,
@@ -27,6 +28,7 @@ RECORDS = (
     Timing(job=JOB, first_call=0.1, seconds=[1e-9, 0.1 + 0.2], calls=3, turns=[0, 1], traffic=8),
     Bandwidth(kernel="read two", bytes=8, seconds=[1e-6], calls=2, threads=1),
     Bandwidth(kernel="read two", bytes=8, seconds=[1e-6], calls=1, threads=1, device="cuda"),
+    MachineState(when="before", load=0.5, seconds={"idle": 1.5}, own=0.1, governor="performance", throttled=0),
     Refusal(job=JOB, reason="failed", detail='ValueError: "\n'),
     Died(target=TARGET, job=None, detail="killed by SIGKILL"),
 )

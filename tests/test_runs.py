@@ -96,6 +96,19 @@ def test_a_target_that_gave_no_answer_is_named_and_why(done, tmp_path):
     }
 
 
+def test_times_that_nothing_tells_from_noise_come_with_a_warning_on_the_page_too(done, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(FAKE))
+    monkeypatch.setenv("PYTHONPATH", str(FAKE))
+    (tmp_path / "own.toml").write_text(SUITE.replace(', "fake:killed"', "") + "twin = false\n")
+
+    found = runs.run(tmp_path / "own.toml", losses=["huber"], out=tmp_path / "out")
+
+    said = "no target ran twice: nothing says how large a difference must be to mean something"
+    assert found.warnings()[0] == said
+    assert said in found.page.read_text()
+    assert said not in done.warnings()
+
+
 def test_a_report_that_cannot_be_written_is_said(done):
     done.page.unlink()
     done.page.mkdir()

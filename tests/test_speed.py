@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from lossbench import spec, speed
-from lossbench.records import Bandwidth, Case, Job, Refusal, Target, Timing
+from lossbench.records import CEILING, Bandwidth, Case, Job, Refusal, Target, Timing
 from lossbench.store import Store
 from lossbench.suite import Suite
 
@@ -62,6 +62,31 @@ def test_ratio_is_to_the_fastest_of_the_same_case_measure_and_device(stored):
     )
 
     assert list(speed.medians(store)["ratio"]) == [2.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_a_ceiling_is_no_rival_and_other_numbers_of_threads_are_another_race(stored):
+    ceiling = Target(framework=CEILING, mode="plain")
+    store = stored(
+        timing(job(), [4.0]),
+        timing(job(ceiling), [1.0]),
+        timing(job(replace(TORCH, threads=1)), [6.0]),
+        timing(job(replace(JAX, threads=1)), [3.0]),
+    )
+
+    found = speed.medians(store)
+
+    assert list(found["ratio"]) == [1.0, 0.25, 2.0, 1.0]
+    assert list(found["threads"]) == [0, 0, 1, 1]
+
+
+def test_what_a_call_takes_beside_its_time_is_of_one_call(stored):
+    full = replace(
+        timing(job(), [2.0, 4.0, 6.0], calls=2), cpu=[4.0, 8.0, 8.0], cold=[5.0, 7.0], peak_memory=64, steady=False
+    )
+    found = speed.medians(stored(full, timing(job(JAX), [1.0])))
+
+    assert list(found.loc[0, ["cpu", "cold", "peak_memory", "steady"]]) == [4.0, 6.0, 64, False]
+    assert found.loc[1, ["cpu", "cold", "peak_memory", "steady"]].isna().all()
 
 
 def test_refused_and_unanswered_jobs_keep_their_row(stored):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossbench import inputs, spec, worker
+from lossbench import inputs, spec, timed, worker
 from lossbench.adapters import Prepared
 from lossbench.arrays import Arrays
 from lossbench.errors import Unsupported
@@ -95,7 +95,7 @@ def test_traffic_is_every_input_once_and_every_result_once(name, shape, dtype, r
     loss = spec.load(name)
     case = Case(loss=name, digest=loss.digest, dtype=dtype, points="timing", shape=shape, reduction=reduction)
 
-    assert worker.traffic(inputs.draw(loss, case), measure) == expected
+    assert timed.traffic(inputs.draw(loss, case), measure) == expected
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_timed_job_is_warmed_and_then_sampled_as_often_as_asked(folder):
     found = opened(folder, "well")
     job = Job(case=CASE, target=Target(framework="fake"), measure="forward")
 
-    ready = found.reply(Warm(job=job, min_sample=1e-4))
+    ready = found.reply(Warm(job=job, min_sample=1e-4, limit=1.0))
     samples = found.reply(Sample(count=3, calls=ready.calls))
 
     assert isinstance(ready, Ready)
@@ -154,9 +154,9 @@ def test_a_timed_job_is_warmed_and_then_sampled_as_often_as_asked(folder):
 def test_a_device_with_a_clock_of_its_own_is_asked_beside_each_sample(folder):
     found = opened(folder, "well")
     job = Job(case=CASE, target=Target(framework="fake"), measure="forward")
-    ready = found.reply(Warm(job=job, min_sample=1e-4))
+    ready = found.reply(Warm(job=job, min_sample=1e-4, limit=1.0))
     without = found.reply(Sample(count=3, calls=ready.calls))
-    found._ready.prepared = replace(found._ready.prepared, busy={"forward": lambda: 0.25})
+    found._timed.prepared = replace(found._timed.prepared, busy={"forward": lambda: 0.25})
 
     samples = found.reply(Sample(count=3, calls=ready.calls))
 
@@ -164,12 +164,42 @@ def test_a_device_with_a_clock_of_its_own_is_asked_beside_each_sample(folder):
     assert samples.busy == [0.25] * 3
 
 
+def test_samples_come_with_processor_time_and_on_request_with_calls_whose_caches_were_emptied(folder, monkeypatch):
+    erased = []
+    monkeypatch.setattr("lossbench.machine.Eraser", lambda: lambda: erased.append(1))
+    found = opened(folder, "well")
+    job = Job(case=CASE, target=Target(framework="fake"), measure="forward")
+    ready = found.reply(Warm(job=job, min_sample=1e-4, limit=1.0))
+
+    samples = found.reply(Sample(count=3, calls=ready.calls, cold=2))
+
+    assert len(samples.cpu) == 3
+    assert len(samples.cold) == len(erased) == 2
+
+
+def test_another_process_makes_as_many_calls_in_each_sample_as_the_first(folder):
+    job = Job(case=CASE, target=Target(framework="fake"), measure="forward")
+
+    ready = opened(folder, "well").reply(Warm(job=job, min_sample=100.0, limit=1e-3, calls=3))
+
+    assert ready.calls == 3
+
+
+def test_memory_is_what_the_framework_says_where_it_does(folder):
+    found = opened(folder, "well")
+    job = Job(case=CASE, target=Target(framework="fake"), measure="forward")
+    found.reply(Warm(job=job, min_sample=1e-4, limit=1.0))
+    found._timed.prepared = replace(found._timed.prepared, rise={"forward": lambda: 4096})
+
+    assert found.reply(Warm(job=job, min_sample=1e-4, limit=1.0)).peak_memory == 4096
+
+
 def test_a_job_that_cannot_be_warmed_is_refused(folder):
     found = opened(folder, "raises")
     case = Case(loss="huber", digest=HUBER.digest, dtype="float32", points="timing", shape=(5,), reduction="sum")
     job = Job(case=case, target=Target(framework="fake"), measure="forward")
 
-    assert found.reply(Warm(job=job, min_sample=1e-4)) == Refusal(
+    assert found.reply(Warm(job=job, min_sample=1e-4, limit=1.0)) == Refusal(
         job=job, reason="failed", detail="ValueError: shapes do not match"
     )
 
@@ -181,7 +211,9 @@ def test_forward_and_gradient_of_one_case_are_drawn_once(folder, monkeypatch):
     found = opened(folder, "well")
 
     for measure in ("forward", "gradient"):
-        found.reply(Warm(job=Job(case=CASE, target=Target(framework="fake"), measure=measure), min_sample=1e-4))
+        found.reply(
+            Warm(job=Job(case=CASE, target=Target(framework="fake"), measure=measure), min_sample=1e-4, limit=1.0)
+        )
 
     assert drawn == [CASE]
 

@@ -17,12 +17,22 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from lossbench import machine
 from lossbench.errors import LossbenchError, Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
 
 GROUP = "lossbench.adapters"  # the entry points of other packages
-SHARED = ("allowed", "call", "cuda", "divisor", "elsewhere", "namespace", "state")  # modules here that are no adapters
+SHARED = (
+    "allowed",
+    "call",
+    "cuda",
+    "divisor",
+    "elsewhere",
+    "namespace",
+    "state",
+    "yours",
+)  # modules here that are no adapters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +47,8 @@ class Prepared:
             the problem's direction. None where an adapter has no second derivatives.
         busy: By measure, `forward` or `gradient`: runs it once more, the device's caches emptied before, and returns
             the seconds between two events on the device itself. Empty where there are no such events.
+        rise: By measure likewise: the bytes by which one run raises the most that its framework's allocator has given
+            out. Empty where only the system can say it.
     """
 
     forward: Callable[[], object]
@@ -44,6 +56,7 @@ class Prepared:
     arrays: Callable[[], dict[str, np.ndarray]]
     hessian: Callable[[], dict[str, np.ndarray]] | None = None
     busy: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    rise: Mapping[str, Callable[[], int]] = field(default_factory=dict)
 
 
 class Adapter(Protocol):
@@ -121,10 +134,15 @@ def threads() -> int:
     """How many threads every framework may use: LOSSBENCH_THREADS, or the cores this process may run on."""
     asked = os.environ.get("LOSSBENCH_THREADS")
     if asked is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return len(machine.cores())
     if not asked.isdecimal() or int(asked) < 1:
         raise LossbenchError(f"LOSSBENCH_THREADS is {asked!r}; expected a whole number of at least 1")
     return int(asked)
+
+
+def bounded(target: Target) -> bool:
+    """Whether the target has as many threads as it is told; a plain one has as many as its framework starts."""
+    return not target.plain or target.threads > 0
 
 
 def variables(*prefixes: str) -> dict[str, str]:

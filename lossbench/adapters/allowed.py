@@ -11,6 +11,7 @@ MODULES: dict[str, tuple[str, ...]] = {  # what the calls of each framework may 
     "torch": ("torch", "F", "nn", "math"),
     "tensorflow": ("tf", "keras", "ops", "math"),
     "jax": ("jax", "jnp", "optax", "math"),
+    "numpy": ("np", "math"),
 }
 IMPORTS = {  # how a script gets each of them
     "torch": "import torch",
@@ -23,6 +24,7 @@ IMPORTS = {  # how a script gets each of them
     "jnp": "import jax.numpy as jnp",
     "optax": "import optax",
     "math": "import math",
+    "np": "import numpy as np",
 }
 MAX_DEPTH = 100
 _ROOTS = {module for modules in MODULES.values() for module in modules}

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from lossbench.adapters import divisor
+from lossbench.adapters import divisor, yours
 from lossbench.adapters.allowed import MODULES, check
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
@@ -27,7 +27,9 @@ Functions = TypeVar("Functions")
 
 def names(loss: Loss, framework: str) -> tuple[str, ...]:
     """What a call of *framework* may name."""
-    return (*loss.inputs, *loss.parameters, *RESERVED, *MODULES.get(framework, ()))
+    own = loss.frameworks.get(framework)
+    code = (yours.NAME,) if own is not None and own.code else ()
+    return (*loss.inputs, *loss.parameters, *RESERVED, *MODULES.get(framework, ()), *code)
 
 
 def requirement_holds(text: str, problem: Problem) -> bool:
@@ -113,6 +115,9 @@ def function(
         "dtype": problem.dtype,
         "reduce": reduce,
     }
+    own = problem.loss.frameworks.get(framework)
+    if own is not None and own.code:
+        scope[yours.NAME] = yours.imported(own.code)
     _Weighing().visit(tree)
     arguments = ast.arguments(
         posonlyargs=[], args=[ast.arg(name) for name in arrays(problem)], kwonlyargs=[], kw_defaults=[], defaults=[]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -13,19 +14,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lossbench.adapters import Prepared, call, check_mode, elsewhere, namespace, state, threads, variables
+from lossbench.adapters import Prepared, bounded, call, check_mode, elsewhere, namespace, state, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
 
 MODES = ("eager", "compiled", "keras")  # keras: what specs call in TensorFlow, where that is Keras alone, eager on JAX
+ASYNCHRONOUS = "jax_cpu_enable_async_dispatch"
 MODULES = {"jax": jax, "jnp": jnp, "optax": optax}
 
 
 def open(target: Target) -> _Jax:  # noqa: A001  the name that every adapter has
     """Set the threads and find the device."""
     check_mode(target, MODES)
-    os.environ["PJRT_NPROC"] = str(threads())  # read when the first device is asked for
+    if bounded(target):
+        os.environ["PJRT_NPROC"] = str(threads())  # read when the first device is asked for
+    if os.environ.get(ASYNCHRONOUS.upper()) == "false" and ASYNCHRONOUS in jax.config.values:
+        jax.config.update(ASYNCHRONOUS, False)  # of itself JAX does not read this variable
     kind, _, index = target.device.partition(":")
     try:
         device = jax.devices(kind)[int(index or 0)]
@@ -66,7 +71,8 @@ class _Jax:
 
     def settings(self) -> dict[str, str]:
         return {
-            "threads": os.environ["PJRT_NPROC"],
+            "threads": os.environ.get("PJRT_NPROC", "chosen by jax"),
+            "asynchronous dispatch": str(jax.config.values.get(ASYNCHRONOUS, "")),
             "x64": "on for float64 problems only",
             "default matmul precision": str(jax.config.jax_default_matmul_precision),
             **variables("JAX_", "XLA_FLAGS", "OMP_NUM", "CUDA_VISIBLE"),
@@ -110,7 +116,16 @@ class _Jax:
                 found = jax.block_until_ready(run_hessian(*arguments, *ways))
             return {f"hessian.{name}": np.asarray(one).astype(dtype) for name, one in zip(names, found, strict=True)}
 
-        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian)
+        def rise(run: Any) -> int:
+            """By the plan of the compiled call: its results, and what it keeps until they are there."""
+            with _precision(problem.dtype):
+                said = run.lower(*arguments).compile().memory_analysis()
+            return int(said.output_size_in_bytes + said.temp_size_in_bytes - said.alias_size_in_bytes)
+
+        planned = {}
+        if self.mode == "compiled":
+            planned = {"forward": partial(rise, run_value), "gradient": partial(rise, run_gradient)}
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian, rise=planned)
 
     def _functions(self, problem: Problem) -> tuple[Callable[..., Any], ...]:
         """Of the problem's arrays the value, and the value with its gradients; of them and a direction, the

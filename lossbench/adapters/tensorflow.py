@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
 
-from lossbench.adapters import Prepared, call, check_mode, namespace, state, threads, variables
+from lossbench.adapters import Prepared, bounded, call, check_mode, namespace, state, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
@@ -36,7 +37,8 @@ def open(target: Target) -> _TensorFlow:  # noqa: A001  the name that every adap
     device = f"/{'GPU' if kind == 'cuda' else kind.upper()}:{index or 0}"
     if not any(found.name.endswith(device.lstrip("/")) for found in tf.config.list_physical_devices()):
         raise Unsupported(f"tensorflow {tf.__version__} finds no {target.device} device here; expected cpu")
-    _set_threads(threads())
+    if bounded(target):
+        _set_threads(threads())
     return _TensorFlow(target.mode, device)
 
 
@@ -125,7 +127,8 @@ class _TensorFlow:
             pairs = zip(names, found, strict=True)
             return {f"hessian.{name}": tf.cast(tf.convert_to_tensor(one), dtype).numpy() for name, one in pairs}
 
-        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian)
+        rise = {"forward": partial(self._rise, forward), "gradient": partial(self._rise, gradient)}
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian, rise=rise)
 
     def _functions(self, problem: Problem) -> tuple[Callable[..., Any], ...]:
         """Of the problem's arrays the value, and the value with its gradients; of them and a direction, the
@@ -174,6 +177,14 @@ class _TensorFlow:
         if self.mode == "eager":
             return function
         return tf.function(function, autograph=False, jit_compile=self.mode == "xla")
+
+    def _rise(self, run: Callable[[], object]) -> int:
+        """By its allocator, which keeps what is freed: on the processor, too, the system sees no call take it."""
+        name = self.device.lstrip("/")
+        tf.config.experimental.reset_memory_stats(name)
+        before = tf.config.experimental.get_memory_info(name)["current"]
+        run()
+        return int(tf.config.experimental.get_memory_info(name)["peak"] - before)
 
     def _awaited(self, result: Any) -> Any:
         if "GPU" in self.device:  # on the processor results are there when a call returns

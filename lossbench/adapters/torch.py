@@ -8,31 +8,35 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 
-from lossbench.adapters import Prepared, call, check_mode, namespace, state, threads, variables
+from lossbench.adapters import Prepared, bounded, call, check_mode, namespace, state, threads, variables
 from lossbench.errors import Unsupported
 from lossbench.inputs import Problem
 from lossbench.records import Target
 from lossbench.timing import ERASED, ERASURES
 
-MODES = ("eager", "compiled")
+MODES = ("eager", "compiled", "graph")  # graph: eager calls, captured as a CUDA graph and launched as a whole
 MODULES = {"torch": torch, "F": F, "nn": torch.nn}
+CAPTURED_AFTER = 3  # runs
 
 
 def open(target: Target) -> _Torch:  # noqa: A001  the name that every adapter has
     """Set the threads and find the device."""
     check_mode(target, MODES)
     kind, _, index = target.device.partition(":")
+    if target.mode == "graph" and kind != "cuda":
+        raise Unsupported("torch captures graphs on CUDA devices only; expected a target such as torch:graph:cuda")
     here = {"cpu": 1, "cuda": torch.cuda.device_count()}
     if int(index or 0) >= here.get(kind, 0):
         raise Unsupported(f"torch {torch.__version__} finds no {target.device} device here; expected cpu")
-    torch.set_num_threads(threads())
+    if bounded(target):
+        torch.set_num_threads(threads())
     if target.mode == "compiled":
         # torch 2.11 counts all functions that lie in no file as one, and beyond eight runs the others eagerly, unsaid.
         torch._dynamo.config.cache_size_limit = torch._dynamo.config.accumulated_cache_size_limit = 2**30
@@ -90,6 +94,8 @@ class _Torch:
 
     def prepare(self, problem: Problem) -> Prepared:
         if problem.loss.accumulated:
+            if self.mode == "graph":
+                raise Unsupported("a graph repeats one call; an update of a state is another one every time")
             return self._folded(problem)
         forward_call, gradient_call = self._kept.of(problem)
         names = [name for name, one in problem.loss.inputs.items() if one.grad]
@@ -105,6 +111,10 @@ class _Torch:
             value = gradient_call(*tensors.values())
             # Ones as the outer derivative: the gradient of the sum, without computing the sum.
             return value, torch.autograd.grad(value, leaves, torch.ones_like(value), materialize_grads=True)
+
+        rise = {"forward": partial(self._rise, value_alone), "gradient": partial(self._rise, value_and_gradient)}
+        if self.mode == "graph":
+            value_alone, value_and_gradient = self._captured(value_alone), self._captured(value_and_gradient)
 
         def forward() -> Any:
             return self._awaited(value_alone())
@@ -133,10 +143,10 @@ class _Torch:
             pairs = zip(names, self._awaited(found), strict=True)
             return {f"hessian.{name}": one.detach().to("cpu", dtype).numpy(force=True) for name, one in pairs}
 
-        busy = {}
-        if self.device.type == "cuda":
-            busy = {"forward": partial(self._busy, value_alone), "gradient": partial(self._busy, value_and_gradient)}
-        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian, busy=busy)
+        if self.device.type != "cuda":
+            return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian)
+        busy = {"forward": partial(self._busy, value_alone), "gradient": partial(self._busy, value_and_gradient)}
+        return Prepared(forward=forward, gradient=gradient, arrays=arrays, hessian=hessian, busy=busy, rise=rise)
 
     def _folded(self, problem: Problem) -> Prepared:
         dtype = torch.float64 if problem.dtype == "float64" else torch.float32
@@ -176,6 +186,42 @@ class _Torch:
         end.record()
         end.synchronize()
         return float(start.elapsed_time(end)) / 1000
+
+    def _captured(self, queue: Callable[[], Any]) -> Callable[[], Any]:
+        """*queue*, run for the first time when it is first called; from then on its kernels, launched as one graph.
+
+        Each result is in the memory of the one before.
+        """
+
+        @cache
+        def graph() -> tuple[torch.cuda.CUDAGraph, Any]:
+            beside = torch.cuda.Stream(self.device)
+            beside.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(beside):  # as torch asks: what is set up once must not be captured
+                for _ in range(CAPTURED_AFTER):
+                    queue()
+            torch.cuda.current_stream(self.device).wait_stream(beside)
+            captured = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.graph(captured):
+                    result = queue()
+            except RuntimeError as error:
+                raise Unsupported(f"torch cannot capture this call: {str(error).partition(chr(10))[0]}") from error
+            return captured, result
+
+        def replay() -> Any:
+            captured, result = graph()
+            captured.replay()
+            return result
+
+        return replay
+
+    def _rise(self, run: Callable[[], object]) -> int:
+        """By torch's allocator. A captured graph keeps as much for itself."""
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        run()
+        return int(torch.cuda.max_memory_allocated(self.device) - before)
 
     def _awaited(self, result: Any) -> Any:
         if self.device.type == "cuda":

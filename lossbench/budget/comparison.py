@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lossbench import accuracy, verdicts
-from lossbench.answers import Answers, reference_job
+from lossbench.answers import Answers, Measured, reference_job
 from lossbench.budget import shelf
 from lossbench.budget.model import COUNTS, Budget, Errors, Kept, Place, mode_of, public, shortest, whole
 from lossbench.judge import judge
@@ -188,12 +188,22 @@ def _rows(answers: Answers, one: Found, before: Kept, *, here: bool) -> Iterator
     for what in accuracy.WHAT:
         old, now = getattr(before, what), getattr(one.kept, what)
         result, name = decided(old, now, floor, here=here, lost=2.0 ** FORMATS[one.job.case.dtype].precision)
-        worst = _worst(answers, one.job, what, name) if result.startswith("worse") else ""
-        yield {"what": what, "result": result, "before": _told(old, name), "now": _told(now, name), "worst": worst}
+        worst = worst_of(answers, one.job, what, name) if result.startswith("worse") else ""
+        yield {"what": what, "result": result, "before": told(old, name), "now": told(now, name), "worst": worst}
 
 
-def decided(before: Errors, now: Errors, floor: float, *, here: bool = True, lost: float = np.inf) -> tuple[str, str]:
+def decided(
+    before: Errors,
+    now: Errors,
+    floor: float,
+    *,
+    here: bool = True,
+    lost: float = np.inf,
+    slack: float = SLACK,
+) -> tuple[str, str]:
     """The result, and by which number: mismatches first, for an error in ulps is one of the entries without any.
+
+    An error above the *floor* is worse where it is more than *slack* times as large.
 
     A number of which no digit is right, from *lost* ulps on, gets neither worse nor better: it may be anything, and is
     where a framework returns memory that it never wrote.
@@ -206,11 +216,19 @@ def decided(before: Errors, now: Errors, floor: float, *, here: bool = True, los
         ("better", [name for name in COUNTS if changes[name] < 0]),
         (
             "worse",
-            [name for name in ("ulp", "judged") if _grew(getattr(before, name), getattr(now, name), floor, lost)],
+            [
+                name
+                for name in ("ulp", "judged")
+                if _grew(getattr(before, name), getattr(now, name), floor, lost, slack)
+            ],
         ),
         (
             "better",
-            [name for name in ("ulp", "judged") if _grew(getattr(now, name), getattr(before, name), floor, lost)],
+            [
+                name
+                for name in ("ulp", "judged")
+                if _grew(getattr(now, name), getattr(before, name), floor, lost, slack)
+            ],
         ),
     ):
         if names:
@@ -221,17 +239,30 @@ def decided(before: Errors, now: Errors, floor: float, *, here: bool = True, los
     return "kept", "ulp"
 
 
-def _grew(before: float, now: float, floor: float, lost: float) -> bool:
-    return now > max(floor, SLACK * before) and before < lost
+def _grew(before: float, now: float, floor: float, lost: float, slack: float) -> bool:
+    return now > max(floor, slack * before) and before < lost
 
 
-def _told(errors: Errors, name: str) -> str:
+def told(errors: Errors, name: str) -> str:
+    """The error or count *name*, for people."""
     number = getattr(errors, name)
     return f"{number:g} {'ulp conditioned' if name == 'judged' else name}"
 
 
-def _worst(answers: Answers, job: Job, what: str, name: str) -> str:
+def worst_of(answers: Answers, job: Job, what: str, name: str) -> str:
     """The entry of which the error *name* is the largest, as `accuracy.worst` says it."""
+    return accuracy.worst(answers, farthest(answers, job, what, name), what)
+
+
+def farthest(answers: Answers, job: Job, what: str, name: str) -> Measured:
+    """What came of *job*, with that part alone, and as its worst that entry, of which the error *name* is the largest.
+
+    Args:
+        answers: Of the run.
+        job: Measured, and compared with the reference.
+        what: "value", or anything else for gradients.
+        name: "ulp", "judged", or one of the mismatches.
+    """
     measured = judge(answers, job)
     largest: dict[str, tuple[float, int]] = {}
     for part, of in measured.exact.items():
@@ -240,5 +271,4 @@ def _worst(answers: Answers, job: Job, what: str, name: str) -> str:
             errors = np.nan_to_num(np.asarray(getattr(every, ENTRIES.get(name, name)), np.float64), nan=-1.0).ravel()
             largest[part] = float(errors.max()), int(errors.argmax())
     part = max(largest, key=lambda one: largest[one][0])
-    shown = replace(measured.parts[part], worst=largest[part][1])
-    return accuracy.worst(answers, replace(measured, parts={part: shown}), what)
+    return replace(measured, parts={part: replace(measured.parts[part], worst=largest[part][1])})

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.console import RenderableType
+
+from lossbench import card
+
 Status = Literal["equal", "differs as declared", "failed"]
 
 
@@ -105,3 +109,16 @@ class Recipe:
         if any(port.proof is not None and port.proof.status == "failed" for port in self.ports):
             return 1
         return 3 if any(port.unproved for port in self.ports) else 0
+
+    def __repr__(self) -> str:
+        """As the terminal shows it, without colours."""
+        return card.plain(_told(self))
+
+    def _repr_html_(self) -> str:
+        return card.html(_told(self))
+
+
+def _told(one: Recipe) -> RenderableType:
+    from lossbench.porting import printed  # which needs to know what a recipe is
+
+    return printed.recipe(one)

@@ -85,7 +85,7 @@ def _line(row: Row, *, at: Mapping[str, object], number: int, kind: str, mark: M
     return Defect(
         framework=str(row["framework"]),
         target=tables.said(row["target"]) or "not run",
-        detail=tables.said(row["target"]).partition(":")[2],
+        detail=tables.said(row["target"]).removeprefix(f"{row['framework']}:"),
         loss=str(row["loss"]),
         number=number,
         kind=kind,

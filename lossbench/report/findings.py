@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lossbench import accuracy, hessians, kept, lengths, lineage, speed
+from lossbench import accuracy, goals, hessians, kept, lengths, lineage, quiet, speed
 from lossbench.answers import Answers
 from lossbench.budget import comparison, shelf
 from lossbench.conventions import proofs
 from lossbench.lineage import Group
 from lossbench.loss import Loss
+from lossbench.quiet import Conditions
 from lossbench.records import REFERENCE, Answer, Died, Environment, Job, Record, Refusal
 from lossbench.store import Store
 from lossbench.suite import Suite
@@ -55,6 +56,8 @@ class Findings:
         planned: Every job of the plan.
         jobs, cells, edges, divergences, medians, noise, bandwidth: As `accuracy` and `speed` derive them.
         hessians: As `hessians` derives its cells.
+        conditions: As `quiet` derives them.
+        kernels: As `goals` derives the ratios of the local kernels.
         lengths, lineage, kept: As the modules of these names derive them.
         facts: As `conventions.proofs` derives them.
         budgets: As `budget.comparison` derives them, beside the budgets that the run carries and lossbench's own.
@@ -74,7 +77,9 @@ class Findings:
     divergences: pd.DataFrame
     medians: pd.DataFrame
     noise: pd.DataFrame
+    conditions: Conditions | None
     bandwidth: pd.DataFrame
+    kernels: pd.DataFrame
     lengths: pd.DataFrame
     kept: pd.DataFrame
     lineage: Sequence[Group]
@@ -102,7 +107,9 @@ class Findings:
             divergences=accuracy.divergences(answers),
             medians=speed.medians(store),
             noise=speed.noise(store),
+            conditions=quiet.conditions(store),
             bandwidth=speed.bandwidth(store),
+            kernels=goals.ratios(store),
             lengths=lengths.errors(answers),
             kept=kept.points(answers),
             lineage=lineage.groups(answers),
@@ -117,6 +124,11 @@ class Findings:
         found = [job for job in self.planned if not job.target.twin and job.target != REFERENCE]
         numbers = [job for job in found if job.measure != "convention"]  # who is asked of conventions alone has none
         return list(dict.fromkeys(job.target.name for job in numbers or found))
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """What limits the statements that the times allow."""
+        return quiet.warnings(self.conditions, self.noise, self.medians)
 
     @cached_property
     def environments(self) -> list[Environment]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import pandas as pd
 
 from lossbench.loss import Loss
-from lossbench.records import Environment, Job
+from lossbench.quiet import Conditions
+from lossbench.records import Environment, Job, Output, Record, Timing
 from lossbench.report import hard, tables, words
 from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Table
@@ -141,6 +143,25 @@ def spread(frame: pd.DataFrame) -> str:
     return f"over {len(frame)} cases, equals differed by {median} in the median and {most} at most"
 
 
+def conditions(found: Conditions | None) -> Table:
+    """What happened to the machine while the run was timed."""
+    table = Table(caption="The machine meanwhile", columns=["What", "Found"])
+    if found is None:
+        return table
+    load, rates = found.load, found.megahertz
+    said = {
+        "programs that wanted to run, before and at the end": "" if load is None else f"{load[0]:.1f}, {load[1]:.1f}",
+        "processor time that other programs used": "" if found.others is None else words.percent(found.others),
+        "processor time that the host took for others": "" if found.steal is None else words.percent(found.steal),
+        "governor of the clock rate": found.governor,
+        "clock rates seen, in MHz": "" if rates is None else f"{rates[0]:.0f} to {rates[1]:.0f}",
+        "times that a core was slowed because it was hot": tables.said(found.throttled),
+        "times that the container was stopped because it had used up its share": tables.said(found.capped),
+    }
+    table.rows.extend([tables.text(what), tables.text(text or "cannot be seen")] for what, text in said.items())
+    return table
+
+
 def bandwidth(frame: pd.DataFrame) -> Table:
     """The memory bandwidth that the run measured, by kernel, size and threads."""
     table = Table(
@@ -158,6 +179,18 @@ def bandwidth(frame: pd.DataFrame) -> Table:
             ]
         )
     return table
+
+
+def compiled(records: Iterable[Record]) -> int | None:
+    """How many functions Numba had to compile in the run; None where it had none to run."""
+    answers = [one for one in records if isinstance(one, Output | Timing) and one.job.target.framework == "numba"]
+    return sum(one.compiled for one in records if isinstance(one, Output | Timing)) if answers else None
+
+
+def past(folder: Path) -> str:
+    """The address of the history beside the run in *folder*, from its index; empty where there is none."""
+    page = folder.parent / "history" / "history.html"
+    return f"../history/{page.name}" if page.exists() else ""
 
 
 def threads(environments: Iterable[Environment]) -> str:

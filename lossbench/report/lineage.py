@@ -14,7 +14,7 @@ def groups(found: Sequence[Group], *, folder: str | None = None) -> Table:
     columns = ["Loss", "Targets", "Dtype", "Alike", "Shared by all", "Evidence", "One of them"]
     table = Table(caption="Shared lineage", columns=columns if folder is not None else columns[1:])
     for group in found:
-        alike = "frameworks" if len(group.frameworks) > 1 else f"modes of {group.frameworks[0]}"
+        alike = "frameworks" if len(group.frameworks) > 1 else f"targets of {group.frameworks[0]}"
         cells = [
             tables.link(group.loss, f"{folder}{group.loss}.html#lineage"),
             tables.text(group.targets[0], *group.targets[1:]),

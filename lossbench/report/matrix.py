@@ -71,7 +71,8 @@ def matrix(findings: Findings) -> Matrix:
         (str(row["loss"]), str(row["dtype"]), str(row["target"])): row for row in findings.cells.to_dict("records")
     }
     dtypes = list(dict.fromkeys(dtype for _, dtype, _ in cells))
-    columns = [_column(target) for target in findings.targets]
+    frameworks = {job.target.name: job.target.framework for job in findings.planned}
+    columns = [_column(target, frameworks[target]) for target in findings.targets]
     families: dict[str, list[Line]] = {}
     for name in sorted(findings.losses, key=lambda name: (findings.losses[name].family, name)):
         loss = findings.losses[name]
@@ -84,9 +85,11 @@ def matrix(findings: Findings) -> Matrix:
     return Matrix(columns=columns, families=families, dtypes=dtypes, counts=counts)
 
 
-def _column(target: str) -> Column:
-    framework, _, detail = target.partition(":")
-    return Column(target=target, framework=framework, detail=detail.removesuffix(":cpu").replace(":", " on "))
+def _column(target: str, framework: str) -> Column:
+    detail = target.removeprefix(f"{framework}:")
+    if detail != target:  # else it is a label
+        detail = detail.removesuffix(":cpu").replace(":", " on ")
+    return Column(target=target, framework=framework, detail=detail)
 
 
 def _line(loss: Loss, dtype: str, boxes: Sequence[Box]) -> Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -180,39 +180,60 @@ def times(findings: Findings, frame: pd.DataFrame, loss: Loss) -> list[Picture]:
     return pictures
 
 
-def timings(frame: pd.DataFrame) -> Table:
+def timings(frame: pd.DataFrame, resolution: float) -> Table:
     """Every timed case: the median with its interval, beside the fastest and the memory bandwidth.
 
-    Where a device has a clock of its own, its seconds with emptied caches are there too.
+    Where a device has a clock of its own, its seconds with emptied caches are there too. A ratio below *resolution* is
+    within the noise.
     """
+    further = {name: words_of for name, (_, words_of) in _FURTHER.items() if frame[name].notna().any()}
     on_device = bool(frame["busy"].notna().any())
     table = Table(
         caption="Times",
         columns=[
             "Target", "Measure", "Dtype", "Shape", "Median", "95 % interval", "To the fastest",
             *(["On the device", "95 % interval on it", "To the least busy"] if on_device else []),
-            "Bytes per second", "Of the bandwidth", "Samples", "First call",
+            "Bytes per second", "Of the bandwidth", *(_FURTHER[name][0] for name in further), "Samples", "First call",
         ],
     )  # fmt: skip
     for row in tables.rows(frame):
         if row["verdict"]:
             refused = Cell(mark=words.mark(str(row["verdict"])), lines=[str(row["reason"])])
-            table.rows.append([*_case(row), refused, *[Cell()] * (9 if on_device else 6)])
+            table.rows.append([*_case(row), refused, *[Cell()] * (len(table.columns) - 5)])
             continue
         table.rows.append(
             [
                 *_case(row),
                 tables.number(row["median"], words.seconds(row["median"])),
                 tables.number(row["low"], words.interval(row["low"], row["high"], words.seconds)),
-                tables.number(row["ratio"], words.ratio(row["ratio"])),
+                _ratio(row["ratio"], resolution),
                 *(_on_device(row) if on_device else []),
                 tables.number(row["bytes_per_second"], words.rate(row["bytes_per_second"])),
                 tables.number(row["bandwidth_fraction"], words.percent(row["bandwidth_fraction"])),
-                tables.number(row["samples"], words.number(row["samples"], digits=1)),
+                *(tables.number(row[name], said(row[name])) for name, said in further.items()),
+                _samples(row),
                 tables.number(row["first_call"], words.seconds(row["first_call"])),
             ]
         )
     return table
+
+
+# Columns that a run has or has not.
+_FURTHER: Mapping[str, tuple[str, Callable[[object], str]]] = {
+    "cpu": ("Processor time", words.seconds),
+    "cold": ("Caches emptied", words.seconds),
+    "peak_memory": ("Memory taken", words.size),
+}
+
+
+def _ratio(ratio: Any, resolution: float) -> Cell:
+    said = words.ratio(ratio)
+    return tables.number(ratio, f"{said}, within the noise" if 1 < ratio <= resolution else said)
+
+
+def _samples(row: Mapping[str, Any]) -> Cell:
+    said = words.number(row["samples"], digits=1)
+    return tables.number(row["samples"], f"{said}, not seen to be steady" if row["steady"] is False else said)
 
 
 def _on_device(row: Mapping[str, Any]) -> list[Cell]:

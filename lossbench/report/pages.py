@@ -10,7 +10,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from lossbench import __version__
+from lossbench import __version__, quiet
 from lossbench.loss import Loss
 from lossbench.records import Died, Observed, Output, Record, Refusal, Timing
 from lossbench.report import (
@@ -21,6 +21,8 @@ from lossbench.report import (
     drift,
     hard,
     index,
+    kernels,
+    kernels_text,
     lengths,
     lineage,
     meaning,
@@ -57,6 +59,11 @@ def write(findings: Findings) -> Path:
     (folder / "defects.html").write_text(text, encoding="utf-8")
     text = templates.get_template("conventions.html.j2").render(_conventions(findings))
     (folder / "conventions.html").write_text(text, encoding="utf-8")
+    if findings.kernels["ceiling"].any():
+        text = templates.get_template("kernels.html.j2").render(kernels.page(findings.kernels))
+        (folder / "kernels.html").write_text(text, encoding="utf-8")
+        (folder / "kernels.md").write_text(kernels_text.text(findings.kernels), encoding="utf-8")
+        findings.kernels.drop(columns="sizes").to_csv(folder / "kernels.csv", index=False)
     names = sorted(findings.losses)
     records = _by_loss(findings.records)
     for place, name in enumerate(names):
@@ -115,15 +122,20 @@ def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
         "length_counts": lengths.counts(findings.lengths),
         "lineage": lineage.groups(findings.lineage, folder="losses/"),
         "unmeasured": index.unmeasured(findings),
+        "kernels": kernels.missed(findings.kernels),
         "refused": len(findings.refusals),
         "unanswered": len(findings.unanswered),
         "planned": len(findings.planned),
         "died": index.died(findings),
+        "past": index.past(findings.path),
         "noise": index.noise(findings.noise),
+        "warnings": findings.warnings,
+        "conditions": index.conditions(findings.conditions),
         "spread": index.spread(findings.noise),
         "bandwidth": index.bandwidth(findings.bandwidth),
         "environment": index.environment(findings.environments),
         "threads": index.threads(findings.environments),
+        "compiled": index.compiled(findings.records),
     }
 
 
@@ -182,7 +194,7 @@ def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
         "behind_drifts": behind_drifts,
         "conventions": conventions.of_loss(findings.about(findings.facts, loss.name)),
         "times": one.times(findings, medians, loss),
-        "timings": one.timings(medians),
+        "timings": one.timings(medians, quiet.resolution(findings.noise)),
     }
 
 

@@ -36,8 +36,10 @@ class NoAnswer(LossbenchError):
 class Asked:
     """A target that is open from the first question on, in a folder of its own."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, deadline: float = workers.ANSWER) -> None:
+        """*deadline*: seconds after which a question is given up."""
         self.target = target
+        self.deadline = deadline
         self.environment: Environment | None = None
         self._open = ExitStack()
         self._worker: workers.Worker | None = None
@@ -52,6 +54,7 @@ class Asked:
         *,
         reduction: str = "none",
         gradient: bool = True,
+        call: str | None = None,
     ) -> dict[str, np.ndarray]:
         """`value` and `gradient.<input>`: float64 for dtype float64 and float32, which holds 16-bit numbers, otherwise.
 
@@ -64,6 +67,7 @@ class Asked:
             parameters: Exact numbers; those left out take their defaults.
             reduction: `none`, `mean` or `sum`.
             gradient: Whether gradients are wanted.
+            call: In place of the spec's own.
 
         Raises:
             NoAnswer: The target cannot be opened, refuses, or was lost; it is opened again at the next question.
@@ -76,9 +80,10 @@ class Asked:
             parameters=dict(parameters),
             reduction=cast(Reduction, reduction),
             gradient=gradient,
+            call=call,
         )
         try:
-            reply = worker.ask(request, Evaluated, Refused)
+            reply = worker.ask(request, Evaluated, Refused, deadline=self.deadline)
         except WorkerLost as lost:
             self.close()
             raise NoAnswer(lost.reason, lost.detail) from None

@@ -38,6 +38,7 @@
   };
 
   filter.addEventListener("input", show);
+  filter.addEventListener("change", show); // all that some drivers of browsers send of a list
   filter.addEventListener("reset", () => setTimeout(show));
   filter.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("hashchange", restore);
