@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lossbench import spec
+from lossbench import spec, spec_command
 from lossbench.budget import command as budgets
 from lossbench.checking import command as checking
 from lossbench.comparing import command as comparing
@@ -36,10 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=__doc__.rpartition("\n\n")[2] if __doc__ else None,
 )
-specs = typer.Typer(
-    no_args_is_help=True, help="Validate spec files, re-derive their reference values, start a new one."
-)
-app.add_typer(specs, name="spec")
+app.add_typer(spec_command.app, name="spec")
 app.add_typer(budgets.app, name="budget")
 app.command(help=checking.HELP)(checking.check)
 app.command(help=past.HELP)(past.history)
@@ -49,7 +46,6 @@ app.command(help=comparing.HELP)(comparing.compare)
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-Files = Annotated[list[str] | None, typer.Argument(help="Names or spec files; all of lossbench's when left out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -242,62 +238,6 @@ def doctor(as_json: Json = False) -> None:
         _print_json([msgspec.to_builtins(finding) for finding in findings])
         return
     out.print(terminal.findings(findings))
-
-
-@specs.command("check")
-def check_specs(files: Files = None) -> None:
-    """Validate spec files: types, formula, calls, edges, and every digit of their reference values."""
-    from lossbench import soundness
-
-    names = files or spec.names()
-    for name in names:
-        soundness.verify(spec.load(name))
-    out.print(f"{len(names)} specs are sound")
-
-
-@specs.command("refresh")
-def refresh_specs(files: Files = None) -> None:
-    """Derive the reference values of spec files anew, and write them into the files."""
-    from lossbench import references
-
-    for name in files or spec.names():
-        path = Path(name) if name.endswith(".toml") else spec.load(name).path
-        found = references.refresh(path)
-        out.print(f"{escape(str(path))}: {len(found.references)} reference values")
-
-
-@specs.command("facts")
-def write_facts(
-    files: Files = None,
-    target: Annotated[
-        list[str] | None, typer.Option("--target", help="Only this target; facts of others are kept. Repeatable.")
-    ] = None,
-) -> None:
-    """Ask every public callable of spec files how it behaves, in its framework, and write the facts into the files."""
-    from lossbench import terminal
-    from lossbench.conventions import writing
-
-    losses = [loss for loss in map(spec.load, files or spec.names()) if loss.callables]
-    with terminal.progress(err) as tell:
-        refused = writing.write(losses, target, progress=tell)
-    for name, why in refused.items():
-        err.print(f"[yellow]{escape(name)}[/yellow]: {escape(why)}; its facts are kept", soft_wrap=True)
-    for loss in losses:
-        again = spec.load(loss.path)
-        count = sum(len(fact.says) for fact in again.facts)
-        out.print(f"{escape(str(again.path))}: {count} facts of {len(again.callables)} callables", soft_wrap=True)
-    if refused:
-        raise typer.Exit(3)
-
-
-@specs.command("new")
-def new_spec(
-    name: Annotated[str, typer.Argument(help="The loss's name, a Python identifier in lower case.")],
-    to: Annotated[Path, typer.Option("--out", help="The folder that gets NAME.toml.")] = Path(),
-) -> None:
-    """Write a commented spec that already loads, to be filled in."""
-    path = spec.start(name, to)
-    out.print(f"{escape(str(path))} written; edit it, then: lossbench spec refresh {escape(str(path))}")
 
 
 def _left(run: Path) -> list[Job]:

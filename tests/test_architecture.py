@@ -26,6 +26,7 @@ LAYERS = (
         "porting",
         "report",
         "runs",
+        "spec_command",
         "sweeps",
         "terminal",
     },

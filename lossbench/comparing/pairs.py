@@ -16,7 +16,7 @@ from lossbench.messages import Ready, Sample, Samples, Warm
 from lossbench.records import Job, Refusal
 from lossbench.workers import Worker, WorkerLost
 
-MOST = 20  # pairs, after which nothing is certain
+MOST = 25  # pairs, after which nothing is certain
 SHORTEST = 0.002  # seconds of a sample: short ones are often undisturbed
 SECONDS = 0.15  # of samples that each process gets
 SAMPLES = (10, 200)  # at least, at most

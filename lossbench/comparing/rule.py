@@ -50,7 +50,7 @@ class Decision:
     p_same: float
 
     def verdict(self, level: float = LEVEL) -> Verdict:
-        """What is sure enough at this *level*: of a table, that of `levels`."""
+        """What is sure enough at this *level*."""
         if self.p_slower <= level:
             return "slower"
         if self.p_faster <= level:
@@ -61,7 +61,7 @@ class Decision:
 def time_of(seconds: Sequence[float]) -> float:
     """What stands for a process: the mean of the faster half of its samples.
 
-    Disturbances only add, so the slower half tells of the machine. The minimum alone is a worse witness: over 112 pairs
+    Disturbances only add, so the slower half tells of the machine. The minimum alone is a worse witness: over 104 pairs
     of fresh processes here its logarithm was off by 0.93 % (root mean square), that of the median by 0.67 %, this by
     0.60 %.
     """
