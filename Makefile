@@ -17,7 +17,7 @@ types: .venv/ready
 	$(BIN)/mypy
 
 unit: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The documentation, in build/docs.
 docs: .venv/ready
@@ -31,8 +31,8 @@ asv:
 # The same over versions of a framework, in environments that asv builds.
 asv-versions: .venv/ready
 	$(BIN)/asv machine --yes
-	$(BIN)/asv run --config asv.versions.conf.json --show-stderr
-	$(BIN)/asv publish --config asv.versions.conf.json
+	$(BIN)/asv run --config .ci/asv.versions.conf.json --show-stderr
+	$(BIN)/asv publish --config .ci/asv.versions.conf.json
 
 # The tests that build environments of their own, which `make test` leaves out.
 slow: .venv/ready

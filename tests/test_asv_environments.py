@@ -84,7 +84,7 @@ def test_a_commit_that_computes_worse_is_found_against_its_base(tmp_path):
 
 def test_versions_of_a_framework_have_an_environment_each(tmp_path):
     clone = Clone(tmp_path, "jax:compiled")
-    conf = "asv.versions.conf.json"
+    conf = ".ci/asv.versions.conf.json"
 
     done = clone.asv("run", "--config", conf, "--show-stderr")
 

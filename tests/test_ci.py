@@ -101,10 +101,11 @@ def test_both_configurations_differ_in_environments_and_folders_alone():
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         return json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))
 
-    own, versions = read("asv.conf.json"), read("asv.versions.conf.json")
+    own, versions = read("asv.conf.json"), read(".ci/asv.versions.conf.json")
     apart = {name for name in own.keys() | versions.keys() if own.get(name) != versions.get(name)}
 
     assert apart == {
         *("matrix", "install_command", "results_dir", "html_dir"),
+        *("repo", "benchmark_dir", "env_dir"),  # from another folder
         *("regressions_first_commits", "regressions_thresholds"),  # versions are no history
     }
