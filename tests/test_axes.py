@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 import lossbench
-from lossbench import accuracy, adapters, declared, inputs, plan, references, soundness, spec, worker
+from lossbench import accuracy, adapters, declared, inputs, plan, references, soundness, spec, timed, worker
 from lossbench.arrays import Arrays
 from lossbench.errors import LossbenchError, SpecError
 from lossbench.points import STYLES
@@ -252,10 +252,10 @@ def test_traffic_counts_every_array_once():
     pairs, projection, frames = (drawn(loss, points="timing", dtype="float32") for loss in LOSSES)
     weighted = drawn(PROJECTION, points="timing", dtype="float32", weighted=True)
 
-    assert worker.traffic(pairs, "forward") == 4 * 64 * 8 + 8 * 64 + 4
-    assert worker.traffic(projection, "gradient") == 4 * (64 * 8 + 10 * 8) * 2 + 8 * 64 + 4 * 64
-    assert worker.traffic(weighted, "forward") == 4 * (64 * 8 + 10 * 8) + 8 * 64 + 4 * 64 * 2
-    assert worker.traffic(frames, "forward") == 4 * 16 * 20 * 10 + 8 * 16 * 20 + 8 * 16 + 4 * 16
+    assert timed.traffic(pairs, "forward") == 4 * 64 * 8 + 8 * 64 + 4
+    assert timed.traffic(projection, "gradient") == 4 * (64 * 8 + 10 * 8) * 2 + 8 * 64 + 4 * 64
+    assert timed.traffic(weighted, "forward") == 4 * (64 * 8 + 10 * 8) + 8 * 64 + 4 * 64 * 2
+    assert timed.traffic(frames, "forward") == 4 * 16 * 20 * 10 + 8 * 16 * 20 + 8 * 16 + 4 * 16
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)

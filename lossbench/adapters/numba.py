@@ -21,7 +21,7 @@ from lossbench.formula.graph import number_of
 from lossbench.formula.kernel import Signature, at, has_nests, source
 from lossbench.inputs import Problem, rounded
 from lossbench.kernels.call import Kernel
-from lossbench.kernels.compile import load
+from lossbench.kernels.compile import folder, load
 from lossbench.loss import Loss
 from lossbench.records import Target
 from lossbench.text import Number, Reduction
@@ -81,7 +81,8 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
 
 
 def _kept(key: tuple[str, ...], made: Callable[[], ModuleType]) -> ModuleType:
-    """The module of that key, made once in this process."""
+    """The module of that key in the folder of kernels, made once in this process."""
+    key = (str(folder()), *key)
     if key not in _MODULES:
         _MODULES[key] = made()
     return _MODULES[key]
