@@ -121,8 +121,8 @@ def test_a_framework_that_is_not_installed_is_not_measured(tmp_path):
 
 
 def test_an_unknown_framework_is_refused():
-    with pytest.raises(LossbenchError, match=r"unknown framework 'numpy'; expected one of: .*jax"):
-        audit.coverage(["numpy"])
+    with pytest.raises(LossbenchError, match=r"unknown framework 'paddle'; expected one of: .*jax"):
+        audit.coverage(["paddle"])
 
 
 def public(*arguments: Argument, name: str = "torch.nn.functional.huber_loss") -> Public:

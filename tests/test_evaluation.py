@@ -53,7 +53,7 @@ def test_the_mode_can_stand_in_the_target_or_beside_it():
     ("loss", "target", "options", "error", "text"),
     [
         ("hubr", "torch", {}, SpecError, "unknown loss 'hubr'; did you mean: huber"),
-        ("huber", "paddle", {}, LossbenchError, "unknown framework 'paddle' .*: jax, numba, tensorflow, torch"),
+        ("huber", "paddle", {}, LossbenchError, "unknown framework 'paddle' .*: jax, numba, numpy, tensorflow, torch"),
         (
             "huber",
             "torch",

@@ -85,7 +85,8 @@ class TestFold:
         assert first == np.asarray(prepared.forward()) == prepared.arrays()["value"] == 3
 
     def test_compiled_steps_agree_with_eager_ones(self, framework):
-        for mode in {*plan.modes(framework)[1:]} - {"keras"}:  # a process has Keras on one framework alone
+        # A process has Keras on one framework alone; graphs are captured on a GPU, and reused are gradients.
+        for mode in {*plan.modes(framework)[1:]} - {"keras", "graph", "reused"}:
             one = drift(64, "uneven", "float64")
             got, exact = opened(framework, mode).prepare(one).arrays()["value"], one.certified().value.high
 
