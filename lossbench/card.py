@@ -45,7 +45,10 @@ def card(title: str, summary: str = "", *, mathml: str = "", tables: Sequence[Ta
 def plain(shown: RenderableType) -> str:
     """What a terminal shows, without colours."""
     text = StringIO()
-    Console(file=text, width=WIDTH, no_color=True, highlight=False, force_jupyter=False, force_terminal=False).print(shown, soft_wrap=False)
+    console = Console(
+        file=text, width=WIDTH, no_color=True, highlight=False, force_jupyter=False, force_terminal=False
+    )
+    console.print(shown)
     return text.getvalue()
 
 

@@ -22,7 +22,7 @@ from lossbench.formula.parse import parse
 from lossbench.kernels import compile as compilation
 from lossbench.kernels.call import Kernel
 from lossbench.kernels.given import converted
-from lossbench.kernels.streams import BLOCK, FAR, LANES, STRETCH
+from lossbench.kernels.streams import BLOCK, FAR, LANES, SHORT, STRETCH
 from lossbench.records import Case
 
 U = 2.0**-24  # half an ulp of 1 in float32
@@ -300,7 +300,7 @@ def test_no_arithmetic_in_generated_text_has_a_bare_number(name):
     for function in functions(source(loss.formula, signature_of(loss), "float32")):
         for node in ast.walk(function):
             sides = [node.left, node.right] if isinstance(node, ast.BinOp) else []
-            counts = any(isinstance(side, ast.Name) and side.id == "number" for side in sides)
+            counts = any(isinstance(side, ast.Name) and side.id in ("number", "tile") for side in sides)
             assert not any(isinstance(side, ast.Constant) for side in sides) or labels or counts
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, float))
 
@@ -318,11 +318,12 @@ def test_the_arithmetic_of_a_float32_kernel_is_float32(fresh):
     compiled = kernel("sigmoid_cross_entropy", reduction="sum")
     compiled(logits=np.ones(3, np.float32), y_true=np.ones(3, np.float32))
 
-    (text,) = compiled.usual().value.inspect_llvm().values()
+    (text,) = compiled.usual().value_turns.inspect_llvm().values()
     wide = re.findall(r"\b(fadd|fsub|fmul|fdiv|fneg)[a-z ]* double ", text)
 
     assert re.search(r"\bfmul[a-z ]* float ", text)
-    assert set(wide) == {"fadd", "fsub"}  # the sum alone
+    assert set(wide) == {"fadd", "fsub", "fmul", "fdiv"}  # the sum alone, and once what it is divided by
+    assert wide.count("fmul") == wide.count("fdiv") == 1
     assert not re.search(r"\bcall[a-z ]* double @(?!PyFloat|llvm.vector.reduce)", text)
 
 
@@ -334,7 +335,7 @@ def test_losses_of_elements_are_computed_in_vectors(fresh, name, dtype):
     compiled(**dict.fromkeys(compiled.inputs, ones))
 
     module = compiled.usual() if compiled.usual else compiled.module
-    (text,) = module.value_and_gradient.inspect_llvm().values()
+    (text,) = module.value_and_gradient_turns.inspect_llvm().values()
     kind = "float" if dtype == "float32" else "double"
 
     assert re.search(rf"\bf(add|sub|mul)[a-z ]* <\d+ x {kind}>", text)
@@ -375,7 +376,7 @@ def test_exponentials_of_a_row_are_kept_for_its_gradient():
     ]
 
     assert sum(loop.count("exp_below(") for loop in loops) == 1
-    assert any("= kept[" in loop and "exp_below(" not in loop for loop in loops)
+    assert any("= recalled(kept" in loop and "exp_below(" not in loop for loop in loops)
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
@@ -445,21 +446,42 @@ def test_sums_of_every_length_have_each_number_once(dtype):
         assert np.array_equal(slopes["x"], np.sign(x))
 
 
-@pytest.mark.parametrize("length", [100, 3000, 2 * BLOCK + 5])
-def test_a_mean_of_equal_losses_is_that_loss(length):
-    for number in np.random.default_rng(8).uniform(1, 2, 20).astype(np.float32):
-        mean = of_formula("abs(x)", dtype="float32", with_gradient=False, reduction="mean")(x=np.full(length, number))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("text", ["abs(x)", "exp(x)"])  # added in the kernel's dtype, the second in fewer vectors
+def test_a_mean_of_equal_losses_is_that_loss(text, dtype):
+    u = 2.0**-24 if dtype == "float32" else 2.0**-53
+    each = of_formula(text, dtype=dtype, with_gradient=False)
+    mean = of_formula(text, dtype=dtype, with_gradient=False, reduction="mean")
+    for length in (1, 2, 100, SHORT, STRETCH, STRETCH + 1, 3000, 2 * BLOCK + 5):
+        for number in np.random.default_rng(8).uniform(0, 2, 20).astype(dtype):
+            loss = float(each(x=np.full(1, number))[0])
 
-        assert abs(float(mean) - float(number)) <= math.ceil(math.log2(length)) * U * number
+            assert abs(float(mean(x=np.full(length, number))) - loss) <= math.ceil(math.log2(length)) * u * loss
 
 
-def test_a_mean_of_huge_losses_is_finite():
-    x = np.full(BLOCK + 3000, 3e38, np.float32)
+@pytest.mark.parametrize(("text", "huge"), [("abs(x)", 3e38), ("exp(x)", 88.7)])
+def test_a_mean_of_huge_losses_is_finite(text, huge):
+    x = np.full(BLOCK + 3000, huge, np.float32)
+    each = of_formula(text, dtype="float32", with_gradient=False)(x=x)
 
-    value, slopes = of_formula("abs(x)", dtype="float32", reduction="mean")(x=x)
+    value, slopes = of_formula(text, dtype="float32", reduction="mean")(x=x)
 
-    assert value == x[0]
-    assert np.all(slopes["x"] == np.float32(1 / len(x)))
+    assert value == each[0]
+    np.testing.assert_allclose(slopes["x"], (1 if text == "abs(x)" else each) / np.float32(len(x)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["abs(x)", "exp(x)"])
+@pytest.mark.parametrize("length", [5, 3 * STRETCH + 7])
+@pytest.mark.parametrize("end", [np.inf, np.nan])
+def test_a_sum_with_an_infinite_loss_is_infinite_and_one_with_nan_is_nan(text, length, end):
+    for dtype in ("float32", "float64"):
+        x = np.ones(length, dtype)
+        x[length // 2] = end
+
+        total, slopes = of_formula(text, dtype=dtype, reduction="sum")(x=x)
+
+        np.testing.assert_equal(float(total), end)
+        assert np.count_nonzero(~np.isfinite(slopes["x"])) == (0 if text == "abs(x)" and end == np.inf else 1)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

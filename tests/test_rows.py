@@ -2,6 +2,7 @@ import ast
 import math
 import re
 
+import numba
 import numpy as np
 import pytest
 from formulas import formula
@@ -12,6 +13,7 @@ from lossbench.errors import LossbenchError
 from lossbench.formula.kernel import Signature, has_nests, source
 from lossbench.kernels import compile as compilation
 from lossbench.kernels.streams import LANES
+from lossbench.kernels.sums import highest, rank_or_first, rank_or_last, ranked
 from lossbench.kernels.tiles import NARROW, REACH, ROWS
 
 U = 2.0**-24  # half an ulp of 1 in float32
@@ -181,3 +183,21 @@ def test_class_weights_belong_to_the_call():
     for found, weights in ((first, [2, 1, 1, 1, 1]), (again, [1, 1, 1, 1, 4])):
         share = np.array(weights)[labels]
         assert abs(found / ((exact * share).sum() / share.sum()) - 1) <= 8 * U
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_of_a_row_is_found_beside_its_sum(dtype):
+    @numba.njit
+    def found(row, start):
+        most, top = rank_or_last(start), rank_or_last(start)
+        for x in row:
+            most, top = highest(most, rank_or_first(x)), highest(top, rank_or_last(x))
+        return ranked(most), ranked(top)
+
+    row, start = np.array([-3, -np.inf, -0.5, -2], dtype), np.dtype(dtype).type(-np.inf)
+
+    assert found(row, start) == (-0.5, -0.5)
+    for nan in (np.nan, -np.nan):
+        row[1] = nan
+        assert np.isnan(found(row, start)[0])
+        assert found(row, start)[1] == -0.5

@@ -146,7 +146,7 @@ class TestDrift:
             found[updates] = [abs(float(who.prepare(one).arrays()["value"]) / exact - 1) for who in (torch, numba)]
 
         assert found[10_000][0] > 10 * found[100][0] > 0
-        assert found[100][1] == found[10_000][1] == 0
+        assert max(found[100][1], found[10_000][1]) <= 2**-22  # two units in the last place, however many
 
     def test_the_exact_mean_of_equal_updates_is_their_value(self):
         assert drift(5000, "equal").certified().value.high == np.float32(0.1)

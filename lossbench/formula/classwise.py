@@ -13,7 +13,8 @@ from lossbench.formula.graph import Graph, Node, is_row, topological
 from lossbench.formula.lower import lowered
 from lossbench.formula.node import Variable
 from lossbench.formula.onehot import at_label, onehot_of, picked, replaced, unpicked
-from lossbench.formula.write import Outputs, Writer
+from lossbench.formula.page import Outputs, Page
+from lossbench.formula.write import Writer
 
 NARROW = "_narrow"  # behind the name of a function for rows side by side
 _AT_ONCE = """
@@ -78,7 +79,7 @@ def body(
         if special:
             entry, label = special
             patches.append((array, label, at_label(graph, _weighed(graph, factor, entry), label)))
-    writer = Writer(constants, inputs, parameters, narrow)
+    writer = Writer(Page(constants, inputs, parameters, narrow))
     return writer.body(Outputs(loss, factor if gradients else None, stores, patches, scalars))
 
 

@@ -12,7 +12,7 @@ from lossbench.formula.lower import lowered
 
 _INDENT = "    "
 _FUNCTIONS = """
-@compiled
+@within
 def {name}(begin, end, {given}):
 {body}
 
@@ -39,7 +39,7 @@ SPREAD = 131072  # elements of the cheapest losses that are worth a second threa
 _STRETCHES = (
     "first = begin",
     "while first < end:",
-    "    first, count, known = stretch(begin, first, end)",
+    "    first, count, known = stretch(begin, first, end, {most})",
 )
 _ENTRIES = (
     "for k in range(count):",
@@ -114,42 +114,41 @@ class Elements:
         zero = self.constants.name(0)
         for at in range(len(arrays)):
             self._write(1, f"r{at} = room({zero})")
-        # A sum that is infinite in the kernel's own numbers may be none in wider ones: all of it once more.
-        quick = not self.each and not _dear(loss, *slopes)
-        depth = 1
+        dear = _dear(loss, *slopes)
+        # Dear losses are computed in fewer vectors at once, and float64 has but half as many numbers in each.
+        most = "SHORT" if dear and self.constants.dtype == "float64" else "STRETCH"
         if not self.each:
-            self._write(1, f"terms = room({zero})", *(["for careful in range(2):"] if quick else []))
-            depth += quick
-            self._write(depth, "total, error = wide(0), wide(0)")
-        self._write(depth, *_STRETCHES)
-        depth += 1
-        self._write(depth, *(f"o{at} = r{at} if far else address({array}, first)" for at, array in enumerate(arrays)))
-        if quick:
-            self._write(depth, f"part, kept = {zero}, careful > 0 or count < STRETCH")
-        self._write(depth, *_ENTRIES)
-        self._computed([node for node in nodes if node in varying], self.inputs, depth + 1, "[i]")
+            self._write(1, f"terms = room({zero})", "total, error, again = wide(0), wide(0), False")
+        self._write(1, *(text.format(most=most) for text in _STRETCHES))
+        self._write(2, *(f"o{at} = r{at} if far else address({array}, first)" for at, array in enumerate(arrays)))
+        if not self.each:
+            self._write(2, f"part, kept = {zero}, again or count < {most}")
+        self._write(2, *_ENTRIES)
+        self._computed([node for node in nodes if node in varying], self.inputs, 3, "[i]")
         if self.weighted:
-            self._write(depth + 1, "w = weight[i]")
+            self._write(3, "w = weight[i]")
         results = [self._name(slope) for slope in slopes]
         results = [f"weighed(factor*w, {one})" if self.weighted else f"factor*{one}" for one in results]
         results.append(f"weighed(w, {self._name(loss)})" if self.weighted else self._name(loss))
-        places = [*(f"o{at}" for at in range(len(arrays))), *([] if self.each else ["terms"])]
-        for place, result in zip(places[: None if not quick else -1], results, strict=False):
-            self._write(depth + 1, f"put({place}, k, {result})")
-        if quick:
-            self._write(depth + 1, f"x = {results[-1]}", "keep(terms, k, x, kept)", "part = accumulated(part, x)")
+        self._write(3, *(f"put(o{at}, k, {result})" for at, result in zip(range(len(arrays)), results, strict=False)))
         if not self.each:
-            chosen = "added(terms, known, count)" + " if kept else wide(part)" * quick
-            self._write(depth, f"total, error = compensated(total, error, {chosen})")
+            self._added(results[-1], dear)
         if arrays:
-            self._write(
-                depth, "if far:", *(f"    streamed({one}, first, r{at}, count)" for at, one in enumerate(arrays))
-            )
-        self._write(depth, "first += count")
-        if quick:
-            self._write(2, "if careful > 0 or total - total == wide(0):", "    break")
+            self._write(2, "if far:", *(f"    streamed({one}, first, r{at}, count)" for at, one in enumerate(arrays)))
+        self._write(2, "first += count")
         self._write(1, "return wide(0)" if self.each else "return completed(total, error)")
         return "\n".join(self.lines)
+
+    def _added(self, result: str, dear: bool) -> None:
+        """What adds up the losses of a stretch; a sum that is infinite in their own numbers may be none in float64."""
+        infinite = f"not part - part == {self.constants.name(0)}"
+        keep = "put(terms, k, x)" if dear else "keep(terms, k, x, kept)"
+        self._write(3, f"x = {result}", keep, "part = accumulated(part, x)")
+        if dear:
+            self._write(2, f"kept = kept or {infinite}")
+        else:  # the stretch once more
+            self._write(2, f"again = not kept and {infinite}", "if again:", "    continue")
+        self._write(2, "total, error = compensated(total, error, added(terms, known, count) if kept else wide(part))")
 
     def _computed(self, nodes: Iterable[Node], given: Mapping[str, str], depth: int, entry: str = "") -> None:
         for node in nodes:

@@ -13,6 +13,12 @@ from lossbench.formula.graph import Node
 
 STARTS = {"row_max": "-inf", "row_min": "inf", "peak": "-inf"}
 _STEPS = {"row_max": "maximum", "row_min": "minimum", "peak": "larger"}
+# nan is the result of the former two, and no peak.
+_RANKS = {
+    "row_max": ("highest", "rank_or_first"),
+    "row_min": ("lowest", "rank_or_last"),
+    "peak": ("highest", "rank_or_last"),
+}
 SUMS = ("row_sum", "norm")
 _SCALES = ("", "_large", "_little")
 
@@ -44,8 +50,7 @@ class Along:
         """Before the loop."""
         name, op = self.name, self.node.op
         if op in STARTS:
-            start = [f"{name} = {self.constants.name(STARTS[op])}"]
-            return start if op == "peak" else [*start, f"{name}_nan = {self.constants.name(0)}"]
+            return [f"{name} = rank_or_last({self.constants.name(STARTS[op])})"]
         match op:
             case "row_sum":
                 return [f"{name}, {name}_error = wide(0), wide(0)"] if self._in_parts else [f"{name} = wide(0)"]
@@ -71,12 +76,8 @@ class Along:
                     return [*lines, f"{name} = accumulated({name}, {name}_x * {name}_x)"]
                 sums = ", ".join(self._sums)
                 return [*lines, f"{sums} = squares({sums}, {name}_x)"]
-            case "peak":
-                return [f"{name} = larger({name}, {entry})"]
-        function, one = "larger" if self.node.op == "row_max" else "smaller", self.constants.name(1)
-        # Whether there is a nan is a number: LLVM makes no vectors of a truth value beside a largest number.
-        nan = f"{name}_nan = larger({name}_nan, select({entry} != {entry}, {one}, {zero}))"
-        return [f"{name} = {function}({name}, {entry})", nan]
+        function, rank = _RANKS[self.node.op]
+        return [f"{name} = {function}({name}, {rank}({entry}))"]
 
     def finish_piece(self) -> list[str]:
         """Behind the loop over a piece."""
@@ -92,9 +93,7 @@ class Along:
                 return f"real(completed({self.name}, {self.name}_error))" if self._in_parts else f"real({self.name})"
             case "norm":
                 return _root(self._sums)
-            case "peak":
-                return self.name
-        return f"select({self.name}_nan > {self.constants.name(0)}, {self.constants.name('nan')}, {self.name})"
+        return f"ranked({self.name})"
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
     return "".join(
         [
             f'"""Written by lossbench from the formula of a loss, for {dtype}; an edit is lost."""\n\n',
-            "from lossbench.kernels.compile import boolean, compiled, integer, natural, parallel, prange\n",
+            "from lossbench.kernels.compile import boolean, compiled, integer, natural, parallel, prange, within\n",
             f"from lossbench.kernels.compile import empty, {constants.dtype} as real, float64 as wide\n",
             _imports("primitives", PRIMITIVES, used),
             _imports("sums", SUMS, used),
@@ -123,13 +123,19 @@ PRIMITIVES = (
     *("sigmoid", "log_cosh", "xlogy", "power", "power_slope", "exp_below", "exp_difference", "nan_of"),
     "weighed",
 )
-SUMS = ("accumulated", "compensated", "completed", "squares", "root", "larger", "smaller")
+SUMS = (
+    *("accumulated", "compensated", "completed", "squares", "root", "larger"),
+    *("highest", "lowest", "rank_or_first", "rank_or_last", "ranked"),
+)
 WHOLE = ("threshold", *SEQUENCES)
 STREAMS = (
     *("BLOCK", "FAR", "LANES", "PIECE", "added", "address", "keep", "length_of", "overlap", "put", "room"),
-    *("STRETCH", "select", "streamed", "stretch", "summed", "taken", "together"),
+    *("SHORT", "STRETCH", "select", "streamed", "stretch", "summed", "taken", "together"),
 )
-TILES = ("AREA", "NARROW", "REACH", "ROWS", "SPAN", "WINDOW", "fetch", "space")
+TILES = (
+    *("AREA", "NARROW", "REACH", "ROWS", "SPAN", "WINDOW", "entry", "fetch", "recalled", "remember", "space"),
+    "store",
+)
 
 
 @dataclass(frozen=True)
@@ -248,10 +254,10 @@ TAKEN = {
     *WHOLE,
     *STREAMS,
     *TILES,
-    *("boolean", "integer", "natural", "real", "wide", "empty", "compiled", "parallel", "prange"),
+    *("boolean", "integer", "natural", "real", "wide", "empty", "compiled", "parallel", "prange", "within"),
     *("weight", "weighted", "scale", "values", "write"),
     *("number", "classes", "size", "kept", "total", "loss", "factor", "block", "length", "sums", "first", "last"),
-    *("begin", "end", "far", "part", "careful", "share", "extra", "parts", "known", "divisor"),
+    *("begin", "end", "far", "part", "share", "extra", "parts", "known", "divisor"),
     *(
         "error",
         "terms",
@@ -267,6 +273,7 @@ TAKEN = {
         "weights",
         "ahead",
         "line",
+        "row",
     ),
     *("min", "range", "abs", "value", "value_and_gradient"),
 }

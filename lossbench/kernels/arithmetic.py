@@ -36,7 +36,7 @@ def _power(a: Number, exponent: Number) -> Number:
 
 
 def _is_whole(x: Number) -> Truth:
-    magic = 1.5 * 2**x.format.fraction  # added to a number it leaves a whole one
+    magic: float = 1.5 * 2**x.format.fraction  # added to a number it leaves a whole one
     return (((x + magic) - magic).equals(x)) | (abs(x) > magic)
 
 

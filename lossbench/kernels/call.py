@@ -15,8 +15,9 @@ from numba.core.errors import NumbaError
 
 from lossbench.errors import LossbenchError
 from lossbench.formula.node import Kind, Variable, variable_of
-from lossbench.kernels.given import converted, shared
-from lossbench.kernels.quick import THREADS, Out, Quick, quick, unusual
+from lossbench.kernels.given import converted
+from lossbench.kernels.outputs import Out, check, named
+from lossbench.kernels.quick import THREADS, Quick, quick, unusual
 from lossbench.kernels.streams import BLOCK
 from lossbench.kernels.tiles import NARROW
 
@@ -293,28 +294,6 @@ class Kernel:
         inputs = dict(zip(self.inputs, arguments, strict=False))
         if self.gradient:
             shapes |= {f"gradient.{one}": inputs[one].shape for one in self.differentiated}
-        out = shared("out", out)  # type: ignore[assignment]
-        if isinstance(out, np.ndarray):
-            large = [name for name in shapes if not self.gradient or name != "value"]
-            if len(large) != 1:
-                expected = ", ".join(large) or "none, for the value is one number"
-                raise LossbenchError(f"out is one array; expected a mapping of: {expected}")
-            out = {large[0]: out}
-        given = {} if out is None else out
-        if not isinstance(given, Mapping):
-            raise LossbenchError(f"out is a {type(given).__name__}; expected an array or a mapping of arrays")
-        for name, array in given.items():
-            if name not in shapes:
-                raise LossbenchError(f"out has {name!r}; expected: {', '.join(shapes) or 'nothing'}")
-            if not isinstance(array, np.ndarray):
-                raise LossbenchError(f"out {name!r} is a {type(array).__name__}; expected an array")
-            if array.shape != shapes[name] or array.dtype != self.dtype or not array.flags.carray:
-                raise LossbenchError(
-                    f"out {name!r} is {array.dtype} of shape {array.shape}; expected a writable C-contiguous "
-                    f"array, {self.dtype} of shape {shapes[name]}"
-                )
-            others = {**inputs, "sample_weight": weight, **{one: given[one] for one in given if one != name}}
-            for other, taken in others.items():
-                if np.may_share_memory(array, taken):  # a row is read again after its first gradients are written
-                    raise LossbenchError(f"out {name!r} shares memory with {other!r}; expected an array of its own")
+        given = named(out, [name for name in shapes if not self.gradient or name != "value"])
+        check(given, shapes, self.dtype, {**inputs, "sample_weight": weight})
         return {name: given[name] if name in given else np.empty(shape, self.dtype) for name, shape in shapes.items()}

@@ -35,12 +35,18 @@ __all__ = [
     "natural",
     "parallel",
     "prange",
+    "within",
 ]
 
 
 def compiled(function: Function) -> Function:
     """*function* compiled at its first call, and found on disk afterwards."""
     return cast(Function, numba.njit(function, error_model="numpy", fastmath=FASTMATH, nogil=True, cache=True))
+
+
+def within(function: Function) -> Function:
+    """*function* as a part of those that call it: compiled with them, not once more for itself."""
+    return cast(Function, numba.njit(function, error_model="numpy", fastmath=FASTMATH, inline="always"))
 
 
 def parallel(function: Function) -> Function:
@@ -101,6 +107,7 @@ def _foundation() -> str:
         (here / f"{name}.py").read_bytes()
         for name in (
             "arithmetic",
+            "coefficients",
             "compile",
             "cuda",
             "cuda_sums",

@@ -8,71 +8,15 @@ Sources:
 from __future__ import annotations
 
 import math
-import tomllib
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
+from lossbench.kernels.coefficients import coefficients
 from lossbench.kernels.machine import Bits, Format, Number, polynomial, where
 
-_LN2 = 0xB17217F7D1CF79ABC9E3B39803F2F6AF  # times 2**-128
 _NEAR = 0.75  # of zero, where log(cosh(x)) and tanh(x) are polynomials
-_POLYNOMIALS = tomllib.loads((Path(__file__).parent / "polynomials.toml").read_text(encoding="utf-8"))
-
-
-@dataclass(frozen=True)
-class _Constants:
-    """Numbers that depend on the format.
-
-    Attributes:
-        high, low: ln 2 in two parts, of which the first times a whole number is exact.
-        magic: Added to a number it leaves a whole number in the last bits.
-        more: So many powers of two above the least number all powers that are not 0 are normal.
-        largest, least: Beyond these exp is infinite, and 0.
-        most: Beyond it sinh and cosh are infinite.
-        nothing: Below it expm1 is -1.
-        none: Beyond it exp(-2*x) is nothing beside x.
-        tiny: Below it x is the nearest number to expm1(x) and log1p(x).
-        sinh: Coefficients; those of the others are in `polynomials`.
-    """
-
-    high: float
-    low: float
-    magic: float
-    more: int
-    largest: float
-    most: float
-    least: float
-    nothing: float
-    none: float
-    tiny: float
-    sinh: list[float]
-    polynomials: dict[str, list[float]]
-
-
-@cache
-def _constants(format_: Format) -> _Constants:
-    single = format_.name == "float32"
-    kept = 128 - (15 if single else 40)
-    high = _LN2 >> kept << kept
-    return _Constants(
-        high=high / 2**128,
-        low=(_LN2 - high) / 2**128,
-        magic=1.5 * 2**format_.fraction,
-        more=format_.fraction + 2,
-        largest=89.0 if single else 710.0,
-        most=89.6 if single else 710.6,
-        least=-104.0 if single else -746.0,
-        nothing=-20.0 if single else -40.0,
-        none=40.0 if single else 340.0,
-        tiny=2.0**-100 if single else 2.0**-1000,
-        sinh=[1 / math.factorial(2 * at + 3) for at in range(5 if single else 9)],  # Taylor's, for abs(x) < 1
-        polynomials={name: row["coefficients"] for name, row in _POLYNOMIALS[format_.name].items()},
-    )
 
 
 def _polynomial(name: str, x: Number) -> Number:
-    return polynomial(_constants(x.format).polynomials[name], x)
+    return polynomial(coefficients(x.format).polynomials[name], x)
 
 
 def _between(low: float, x: Number, high: float) -> Number:
@@ -86,7 +30,7 @@ def at_least(low: float, x: Number) -> Number:
 
 def _divided(x: Number, magic: Number | float) -> tuple[Number, Number]:
     """n and r with x = n*ln 2 + r; n in the last bits of a number, beside what *magic* has there."""
-    c = _constants(x.format)
+    c = coefficients(x.format)
     shifted = x.times_plus(1 / math.log(2), magic)
     n = shifted - magic
     return shifted, n.times_plus(-c.low, n.times_plus(-c.high, x))
@@ -112,7 +56,7 @@ def exp_difference(a: Number, b: Number) -> Number:
     difference = a - b
     added = difference - a
     lost = (a - (difference - added)) - (b + added)
-    near = abs(difference) < -_constants(a.format).least  # neither infinite nor nan
+    near = abs(difference) < -coefficients(a.format).least  # neither infinite nor nan
     return _exp(difference, where(near, lost, 0.0))
 
 
@@ -122,7 +66,7 @@ def exp_below(a: Number, b: Number) -> Number:
     Far from 0 the difference is exact where it counts; else both are divided by ln 2. What depends on *b* alone, LLVM
     computes once for a loop.
     """
-    c, inverse = _constants(a.format), 1 / math.log(2)
+    c, inverse = coefficients(a.format), 1 / math.log(2)
     far = abs(b) > -2.0 * c.least
     base, rest = where(far, b, 0.0), where(far, 0.0, b)
     k = rest.times_plus(inverse, c.magic) - c.magic
@@ -138,7 +82,7 @@ def exp_below(a: Number, b: Number) -> Number:
 
 def _exp(x: Number, lost: Number | None) -> Number:
     """exp(x + lost)."""
-    c, bias = _constants(x.format), x.format.bias
+    c, bias = coefficients(x.format), x.format.bias
     x = _between(c.least, x, c.largest)
     # The power in two steps, each of a normal factor: the second rounds if the result is subnormal, or is too much.
     above = x > 0.0
@@ -150,7 +94,7 @@ def _exp(x: Number, lost: Number | None) -> Number:
 
 def _reduced(x: Number) -> tuple[Bits, Number]:
     """n and expm1(r) for x = n*ln 2 + r."""
-    c = _constants(x.format)
+    c = coefficients(x.format)
     shifted, r = _divided(x, c.magic)
     power = (r * r).times_plus(_polynomial("expm1", r), r)
     return shifted.bits() - x.format.bits(c.magic), power
@@ -162,7 +106,7 @@ def _power_of_two(n: Bits, more: int) -> Number:
 
 
 def expm1(x: Number) -> Number:
-    c = _constants(x.format)
+    c = coefficients(x.format)
     n, power = _reduced(_between(c.nothing, x, c.largest))
     half = _power_of_two(n, -1)  # 2**n itself may be beyond the format
     result = half.times_plus(power, half - 0.5)
@@ -178,7 +122,7 @@ def _log1p_of(f: Number, name: str) -> tuple[Number, Number]:
 
 def _log_of(f: Number, k: Number, lost: Number | None = None) -> Number:
     """k*ln 2 + log(1 + f + lost), for f from sqrt(1/2) - 1 to sqrt(2) - 1."""
-    c = _constants(f.format)
+    c = coefficients(f.format)
     s = f / (2.0 + f)
     square, half = s * s, f * 0.5 * f
     # log(1 + f) = f - half + s*(half + (2*atanh(s) - 2*s)/s): s counts for little.
@@ -219,7 +163,7 @@ def log(x: Number) -> Number:
 
 
 def log1p(x: Number) -> Number:
-    c = _constants(x.format)
+    c = coefficients(x.format)
     _, biased = _exponent(1.0 + x)
     # 2**-k itself may be subnormal.
     quarter = ((2 * x.format.bias + 2) - biased) << x.format.fraction
@@ -234,7 +178,7 @@ def log1p(x: Number) -> Number:
 
 def _decay(x: Number) -> tuple[Number, Number]:
     """exp(-abs(x)), and what is lost by its rounding."""
-    c = _constants(x.format)
+    c = coefficients(x.format)
     shifted, r = _divided(at_least(c.least, -abs(x)), c.magic + x.format.bias + c.more)
     one, slope = _exponential(r)
     lost = r.times_plus(slope, -(one - 1.0))
@@ -267,7 +211,7 @@ def sigmoid(x: Number) -> Number:
 
 def _small(x: Number) -> Number:
     """exp(-2*abs(x)), right enough beside abs(x), or beside 1."""
-    c = _constants(x.format)
+    c = coefficients(x.format)
     magic = c.magic + x.format.bias
     double = -2.0 * where(abs(x) > c.none, c.none, abs(x))
     shifted = double.times_plus(1 / math.log(2), magic)
@@ -298,7 +242,7 @@ def tanh(x: Number) -> Number:
 
 def sinh(x: Number) -> Number:
     """expm1(a)*(1 + exp(-a))/2, by a quarter of each power: the last ones are beyond the format."""
-    c = _constants(x.format)
+    c = coefficients(x.format)
     size = abs(x)
     n, power = _reduced(where(size > c.most, c.most, size))
     scale = _power_of_two(n, -2)
@@ -311,7 +255,7 @@ def sinh(x: Number) -> Number:
 
 
 def cosh(x: Number) -> Number:
-    c = _constants(x.format)
+    c = coefficients(x.format)
     size = abs(x)
     n, power = _reduced(where(size > c.most, c.most, size))
     scale = _power_of_two(n, -2)

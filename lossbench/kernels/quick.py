@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numba import config, get_num_threads
 
+from lossbench.kernels.outputs import Out
+
 THREADS = Lock()  # Numba's own threads end the process when two callers share them
-Out = np.ndarray | Mapping[str, np.ndarray] | None
 Quick = Callable[[Mapping[str, Any], Out], Any]
 
 

@@ -1,8 +1,8 @@
 """How kernels go through long arrays: a short stretch at a time, whose sum is compensated in float64.
 
 LLVM makes a loop of vectors of what computes the losses of a stretch and adds them up, a few to each of the vectors'
-numbers. Losses that are dear, or of a stretch that is not whole or whose sum in float32 would overflow, wait in the
-cache to be added up in float64. Outputs too long for the cache wait there too, and go past it to the memory.
+numbers. Losses of a stretch that is not whole, or whose sum would overflow, wait in the cache to be added up in
+float64. Outputs too long for the cache wait there too, and go past it to the memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from lossbench.kernels.primitives import inlined
 from lossbench.kernels.sums import accumulated, compensated, completed, root, squares
 
 PIECE = 256  # numbers of a row
-STRETCH = 1024  # elements: few enough that each number of a vector takes up at most 32 of them
+STRETCH = 1024  # elements: few enough that each number of a vector takes up at most some 16 of them
+SHORT = 512  # the same where less is computed at once
 LANES = 64  # a multiple of what LLVM computes at once
 BLOCK = 16384  # numbers in one sum; fewer are not worth a second thread
 LINE = 64  # bytes of the memory that go together
@@ -150,14 +151,14 @@ def select(typing: Any, condition: Any, yes: Any, no: Any) -> Any:
 
 
 @inlined
-def stretch(begin: int, first: int, end: int) -> tuple[int, int, int]:
+def stretch(begin: int, first: int, end: int, most: int) -> tuple[int, int, int]:
     """Which elements come next: from where on, how many, and how many of them have been computed before.
 
     The numbers beyond the last whole vectors are computed once more together with some before them, not one by one.
     """
     left = end - first
-    if left >= STRETCH:
-        return first, STRETCH, 0
+    if left >= most:
+        return first, most, 0
     if left >= LANES:
         return first, left - left % LANES, 0
     known = min(LANES - left, first - begin)

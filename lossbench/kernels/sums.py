@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from numba import types
 from numba.extending import intrinsic
 
 from lossbench.kernels.primitives import inlined
@@ -28,7 +29,7 @@ def _step(build: Callable[[Any, Any, Any], Any]) -> Any:
 
 
 def _extreme(name: str) -> Any:
-    """The larger or smaller of two numbers; of a number and nan the number, so that LLVM makes vectors of it."""
+    """The larger or smaller of two numbers of one type; of a number and nan the number."""
 
     def typed(typing: Any, a: Any, b: Any) -> Any:
         def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -42,7 +43,54 @@ def _extreme(name: str) -> Any:
 
 
 larger = _extreme("llvm.maxnum")
-smaller = _extreme("llvm.minnum")
+
+
+def _rank(first: bool) -> Any:
+    """A number as an integer in the same order, nan above or below all others: largest and smallest ones of integers
+    LLVM finds in a loop of vectors beside sums, those of numbers only alone."""
+
+    def typed(typing: Any, x: Any) -> Any:
+        bits = 32 if x == types.float32 else 64
+
+        def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            integer = ir.IntType(bits)
+            pattern = builder.bitcast(args[0], integer)
+            rank = _turned(builder, pattern)
+            is_nan = builder.fcmp_unordered("uno", args[0], args[0])
+            # Not quite the end: a largest one with that would be simplified to what LLVM no longer knows.
+            end = (1 << (bits - 1)) - 2 if first else 2 - (1 << (bits - 1))
+            return builder.select(is_nan, ir.Constant(integer, end), rank)
+
+        return (types.int32 if bits == 32 else types.int64)(x), generated
+
+    return intrinsic(typed)
+
+
+def _turned(builder: Any, pattern: Any) -> Any:
+    """The pattern of a negative number with all bits but that of the sign turned: this way and back."""
+    bits = pattern.type.width
+    signs = builder.ashr(pattern, ir.Constant(pattern.type, bits - 1))
+    return builder.xor(pattern, builder.and_(signs, ir.Constant(pattern.type, (1 << (bits - 1)) - 1)))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def ranked(typing: Any, rank: Any) -> Any:
+    """The number of a rank; nan of the first and the last."""
+    kind = types.float32 if rank == types.int32 else types.float64
+
+    def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # What follows from the number must not be moved into the loop, which then would be none of vectors.
+        function = ir.FunctionType(args[0].type, [args[0].type])
+        rank = builder.call(ir.InlineAsm(function, "", "=r,0"), args)
+        return builder.bitcast(_turned(builder, rank), context.get_value_type(kind))
+
+    return kind(rank), generated
+
+
+rank_or_first = _rank(True)
+rank_or_last = _rank(False)
+highest = _extreme("llvm.smax")
+lowest = _extreme("llvm.smin")
 
 # LLVM may add in any order, hence in vectors: some 32 partial sums side by side, added in the end.
 accumulated = _step(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc",)))

@@ -33,6 +33,51 @@ def space(typing: Any, like: Any, length: Any) -> Any:
     return types.CPointer(like)(like, length), generated
 
 
+def _entry(wanted: str) -> Any:
+    """An entry of an array by its place in memory: read or written in the scope of what is given, kept or stored.
+
+    Arrays of different scopes share no memory, which LLVM is told: it need not look before a loop of vectors, and
+    keeps no second loop for when they do.
+    """
+
+    def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = builder.gep(data, [args[1]], inbounds=True)
+        done = builder.load(place) if len(args) == 2 else builder.store(args[2], place)
+        module = builder.module
+        domain = module.add_metadata(["rows"])
+        scopes = {name: module.add_metadata([name, domain]) for name in ("given", "kept", "stored")}
+        done.set_metadata("alias.scope", module.add_metadata([scopes.pop(wanted)]))
+        done.set_metadata("noalias", module.add_metadata(list(scopes.values())))
+        return done if len(args) == 2 else context.get_dummy_value()
+
+    return generated
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def entry(typing: Any, array: Any, at: Any) -> Any:
+    """What is given."""
+    return array.dtype(array, types.intp), _entry("given")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def recalled(typing: Any, array: Any, at: Any) -> Any:
+    """What was kept."""
+    return array.dtype(array, types.intp), _entry("kept")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def remember(typing: Any, array: Any, at: Any, x: Any) -> Any:
+    """Keep a number for a later loop."""
+    return types.none(array, types.intp, array.dtype), _entry("kept")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typing: Any, array: Any, at: Any, x: Any) -> Any:
+    """Write a gradient's entry."""
+    return types.none(array, types.intp, array.dtype), _entry("stored")
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def fetch(typing: Any, array: Any, i: Any, j: Any, written: Any) -> Any:
     """Begin to bring an entry of rows into the cache, to be read or written, while something else is computed."""
