@@ -45,9 +45,7 @@ def card(title: str, summary: str = "", *, mathml: str = "", tables: Sequence[Ta
 def plain(shown: RenderableType) -> str:
     """What a terminal shows, without colours."""
     text = StringIO()
-    console = Console(
-        file=text, width=WIDTH, no_color=True, highlight=False, force_jupyter=False, force_terminal=False
-    )
+    console = Console(file=text, width=WIDTH, no_color=True, highlight=False, force_jupyter=False, force_terminal=False)
     console.print(shown)
     return text.getvalue()
 

@@ -115,9 +115,9 @@ def _half_unit(text: str) -> float:
     return 0.5 * 10.0**digits.exponent
 
 
-def differences_at(loss: Loss, framework: str, edge: Edge) -> list[Divergence]:
-    """What is declared of *framework*'s own call at the point of *edge*, and is no defect."""
-    found = _differences(loss, framework)
+def differences_at(loss: Loss, framework: str, edge: Edge, *, defects: bool = False) -> list[Divergence]:
+    """What is declared of *framework*'s own call at the point of *edge*, and is no defect; or that is one, too."""
+    found = _differences(loss, framework, defects=defects)
     return [one for one in found if one.reduction == edge.reduction and _same(loss, one.when, edge.at)]
 
 
@@ -156,9 +156,10 @@ def inside_any(loss: Loss, framework: str, given: Mapping[str, np.ndarray]) -> n
     return found
 
 
-def _differences(loss: Loss, framework: str) -> list[Divergence]:
-    """What is declared of *framework*'s own call, and is no defect."""
-    return [one for one in loss.divergences if one.framework == framework and one.kind != "defect" and one.call is None]
+def _differences(loss: Loss, framework: str, *, defects: bool = False) -> list[Divergence]:
+    """What is declared of *framework*'s own call, and is no defect; or that is one, too."""
+    own = [one for one in loss.divergences if one.framework == framework and one.call is None]
+    return [one for one in own if defects or one.kind != "defect"]
 
 
 def inside(loss: Loss, region: str, given: Mapping[str, np.ndarray]) -> np.ndarray:

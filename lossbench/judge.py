@@ -36,7 +36,7 @@ def _judged(answers: Answers, job: Job) -> Measured:
     if loss.accumulated:  # what is declared is said of whole streams, not of elements
         return measured
     if isinstance(certified, Certified) and measured.verdict in ("inaccurate", "wrong"):
-        return _domain(loss, certified, measured)
+        return domain(loss, certified, measured)
     return measured
 
 
@@ -82,7 +82,7 @@ def _differs(measured: Measured, exact: Mapping[str, Exact], claims: Mapping[str
     return False
 
 
-def _domain(loss: Loss, certified: Certified, measured: Measured) -> Measured:
+def domain(loss: Loss, certified: Certified, measured: Measured) -> Measured:
     """Drawn points count, but for those where the spec declares a convention; such a one excuses a sum over it too."""
     job = measured.job
     excused = declared.conventional(loss, job.target.framework, job.case.dtype, certified.inputs)

@@ -140,12 +140,14 @@ class Inspected(Struct, frozen=True, kw_only=True, tag="inspected"):
 
     Attributes:
         frameworks: Those that it may be written for, the likeliest first.
+        more: Whether it takes arguments that it does not name, or does not say what it takes.
     """
 
     kind: Literal["function", "class"]
     arguments: list[Argument] = []
     called: list[Argument]
     frameworks: list[str]
+    more: bool = False
 
 
 class Try(Struct, frozen=True, kw_only=True, tag="try"):

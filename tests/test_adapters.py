@@ -337,7 +337,9 @@ def test_modes_are_known_without_importing(framework):
 
 
 def test_an_unknown_framework_is_refused_with_the_known_ones():
-    with pytest.raises(LossbenchError, match=r"unknown framework 'paddle'; expected one of: .*jax, numba, numpy, reference"):
+    with pytest.raises(
+        LossbenchError, match=r"unknown framework 'paddle'; expected one of: .*jax, numba, numpy, reference"
+    ):
         adapters.load("paddle")
 
 

@@ -97,7 +97,6 @@ def test_right_loss_is_not_accused(name, loss, parameters):
         ("raises", "no answer", "ValueError: not today"),
         ("ends_its_process", "no answer", "killed by SIGKILL"),
         ("two_numbers_each", "wrong", "(2, 6)"),
-        ("is_not_there", "no answer", "expected one of"),
     ],
 )
 def test_whatever_it_does_ends_in_a_verdict(name, verdict, said):
@@ -157,7 +156,7 @@ def test_mean_can_be_said_to_be_a_sum():
 
 
 def test_unknown_parameter_is_an_error():
-    with pytest.raises(LossbenchError, match="huber has no parameter 'gamma'; expected one of: delta"):
+    with pytest.raises(LossbenchError, match="huber has no parameter 'gamma' and your loss no such argument"):
         lossbench.check(where("torch:Huber"), "huber", gamma=2)
 
 

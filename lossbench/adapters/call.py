@@ -117,7 +117,7 @@ def function(
     }
     own = problem.loss.frameworks.get(framework)
     if own is not None and own.code:
-        scope[yours.NAME] = yours.imported(own.code)
+        scope[yours.NAME] = yours.answering(yours.imported(own.code), floats=framework == "numpy")
     _Weighing().visit(tree)
     arguments = ast.arguments(
         posonlyargs=[], args=[ast.arg(name) for name in arrays(problem)], kwonlyargs=[], kw_defaults=[], defaults=[]

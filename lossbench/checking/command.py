@@ -38,7 +38,8 @@ def check(
         str | None, typer.Option("--reduction", help="mean or sum: what its one number for a whole batch is.")
     ] = None,
     param: Annotated[
-        list[str] | None, typer.Option("--param", help="NAME=NUMBER: a parameter of the loss. Repeatable.")
+        list[str] | None,
+        typer.Option("--param", help="NAME=VALUE: a parameter of the loss, or an argument of yours. Repeatable."),
     ] = None,
     speed: Annotated[bool, typer.Option(help="Time it, too, beside the framework's own, if it is not wrong.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from lossbench import inputs, spec
+from lossbench.checking.finding import Finding
 from lossbench.checking.questions import Examination
 from lossbench.checking.subject import drawn
 from lossbench.errors import LossbenchError
@@ -27,8 +28,19 @@ NAMED = {  # factors by which people are known to be off
 }
 
 
-def explained(examination: Examination) -> list[str]:
-    """Sentences, the first that holds of each sort; none where nothing known fits."""
+def explained(examination: Examination, worst: Finding) -> list[str]:
+    """Sentences on why the *worst* answer is what it is, the first that holds; none where none is known."""
+    if worst.name == "dtype":
+        return ["a number of another dtype takes part: make it of the dtype of the inputs"]
+    if worst.question == "the same inputs again":
+        return ["two calls with the same inputs differ: it draws random numbers, or keeps something from call to call"]
+    if worst.mode != "eager":
+        return [
+            f"right when eager, another number in the mode {worst.mode}: something in it is decided while it is "
+            "traced, such as an `if` on values, on the mode, or a Python number that changes"
+        ]
+    if worst.got is not None and not np.isfinite(worst.got).all() and np.isfinite(np.asarray(worst.exact)).all():
+        return [_of_nothing(worst)]
     subject = examination.subject
     problem = _hard_targets(drawn(subject.loss, "timing", "float32", COUNT, examination.parameters))
     try:
@@ -45,6 +57,22 @@ def explained(examination: Examination) -> list[str]:
         return [found] if found else [f"this is {one}" for one in named(subject.loss, problem, value)][:1]
     found = _of_gradient(problem, got, {name: one.high for name, one in certified.gradient.items()})
     return [found] if found else []
+
+
+def _of_nothing(worst: Finding) -> str:
+    """Why nan or an infinity comes out where a number must."""
+    assert worst.got is not None, "asked where one came out"
+    gone = "nan" if np.isnan(worst.got).any() else "an infinity"
+    loss = worst.problem.loss if worst.problem is not None else None
+    bounded = loss is not None and any(one.domain in ("unit", "simplex") for one in loss.inputs.values() if one.grad)
+    if bounded:
+        return f"{gone} where a logarithm of 0 meets 0: clip its argument away from 0, or use xlogy"
+    if worst.name.startswith("gradient."):
+        return (
+            f"the gradient is {gone}, the value a number: a square root, norm, power or quotient has no slope there, "
+            "even where a `where` does not choose it; make its argument a safe one first"
+        )
+    return f"{gone} comes out where a number must: an exponential that overflows, 0/0, or a logarithm of 0"
 
 
 def _of_value(examination: Examination, problem: Problem, value: np.ndarray, exact: np.ndarray) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from lossbench import harness, plan, spec, speed
-from lossbench.checking.questions import Examination, Finding
+from lossbench.checking.finding import Finding
+from lossbench.checking.questions import Examination
 from lossbench.store import Store
 from lossbench.suite import Sampling, Suite, Timing
 
@@ -22,7 +24,7 @@ def paced(examination: Examination, folder: Path) -> Iterator[Finding]:
     """
     subject = examination.subject
     path = folder / "yours.toml"
-    text = subject.loss.source.replace('call = "yours()"', f'call = "{examination.fit.call}"')
+    text = subject.loss.source.replace('call = "yours()"', f"call = {json.dumps(examination.fit.call)}")
     path.write_text(text, encoding="utf-8")
     yours, own = spec.load(path), subject.of
     modes = [mode for mode in examination.modes or plan.modes(subject.framework) if mode != "keras"]

@@ -10,12 +10,13 @@ from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
-from lossbench.checking.questions import Finding
+from lossbench.checking.finding import Finding
+from lossbench.checking.result import Check
 from lossbench.checking.smallest import numbers, point
-from lossbench.checking.whole import Check
 from lossbench.ulp import exponent
 
 COLOURS = {"right": "green", "weak": "yellow", "wrong": "red", "refused": "red", "no answer": "red", "not asked": "dim"}
+FEW = 3  # points that a line has room for
 WORDS = {
     "right": "right",
     "weak": "right at ordinary inputs, weak at extreme ones",
@@ -33,6 +34,7 @@ def told(one: Check) -> RenderableType:
     parts += [f"  {escape(why)}" for why in one.why]
     if one.failing is not None and one.at:
         parts.append(f"  smallest failing input: {escape(one.at)}")
+    if one.failing is not None and one.at and one.failing.exact is not None:
         told = f"{one.failing.name} {numbers(one.failing.got)}, exact {numbers(one.failing.exact)}{_ulps(one.failing)}"
         parts.append(f"  there: {escape(told)}")
     if one.script:
@@ -68,7 +70,8 @@ def _table(one: Check) -> Table:
 
 
 def _words(found: Finding) -> str:
-    return f"{found.words} at {point(found)}" if found.problem is not None else found.words
+    shown = found.problem is not None and found.problem.entries <= FEW
+    return f"{found.words} at {point(found)}" if shown else found.words
 
 
 def plainly(one: Check) -> dict[str, object]:

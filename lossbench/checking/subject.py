@@ -6,13 +6,15 @@ import atexit
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from lossbench import answers, inputs, judge, spec
+from lossbench import answers, declared, inputs, judge, spec
 from lossbench.adapters import reference
 from lossbench.answers import Certified, Measured
+from lossbench.errors import LossbenchError
 from lossbench.inputs import Problem
 from lossbench.loss import Loss
 from lossbench.messages import Inspect, Inspected, Refused
@@ -48,7 +50,8 @@ def inspected(code: str) -> Inspected:
     """What *code* takes, found in a process of its own.
 
     Raises:
-        NoAnswer: It cannot be imported, or ends its process.
+        LossbenchError: There is nothing of that name, or nothing to call.
+        NoAnswer: It raises when it is imported, or ends its process.
     """
     try:
         reply = asked(REFERENCE).opened().ask(Inspect(code=code), Inspected, Refused, deadline=DEADLINE)
@@ -56,6 +59,8 @@ def inspected(code: str) -> Inspected:
         asked(REFERENCE).close()
         raise NoAnswer(lost.reason, lost.detail) from None
     if isinstance(reply, Refused):
+        if reply.reason == "unsupported":
+            raise LossbenchError(reply.detail)
         raise NoAnswer(reply.reason, reply.detail)
     assert isinstance(reply, Inspected), "one of the two that were asked for"
     return reply
@@ -86,8 +91,11 @@ class Subject:
         return ask(self.loss, problem.dtype, given, said, reduction=problem.reduction, call=call)
 
 
-def judged(problem: Problem, got: Mapping[str, np.ndarray], edge: Edge | None = None) -> Measured:
-    """What *got* is worth beside the certified numbers of *problem*, or beside what the spec decided for its *edge*."""
+def judged(subject: Subject, problem: Problem, got: Mapping[str, np.ndarray], edge: Edge | None = None) -> Measured:
+    """What *got* is worth beside the certified numbers of *problem*, or beside what the spec decided for its *edge*.
+
+    "convention" where the spec declares that losses of this framework differ there; `reason` says in which way.
+    """
     case = Case(
         loss=problem.loss.name,
         digest=problem.loss.digest,
@@ -95,17 +103,41 @@ def judged(problem: Problem, got: Mapping[str, np.ndarray], edge: Edge | None = 
         points="edge" if edge else "domain",
         reduction=problem.reduction,  # type: ignore[arg-type]
     )
-    job = Job(case=case, target=Target(framework="yours"), measure="accuracy")
+    job = Job(case=case, target=Target(framework=subject.framework), measure="accuracy")
     arrays = reference.open(REFERENCE).prepare(problem).arrays()
     went_in = {name.partition(".")[2] or name: array for name, array in given(problem).items()}
     exact = answers.exact(case, problem.loss, arrays, went_in)
+    output = Output(job=job, arrays={}, inputs="", seconds=0.0)
+    certified = Certified(output=output, inputs=went_in, exact=exact)
     required: set[str] = set()
     if edge is not None:
-        output = Output(job=job, arrays={}, inputs="", seconds=0.0)
-        certified = Certified(output=output, inputs=went_in, exact=exact)
         exact, required = judge.decided(problem.loss, edge, job, certified)
     exact = {name: one for name, one in exact.items() if name in got}  # NumPy's functions have no gradients
-    return answers.measure(job, got, exact, nan_required=required)
+    measured = answers.measure(job, got, exact, nan_required=required)
+    if measured.verdict not in ("inaccurate", "wrong") or not measured.parts:
+        return measured
+    if edge is None:
+        finite = all(np.isfinite(one).all() for one in got.values())
+        return judge.domain(subject.of, replace(certified, exact=exact), measured) if finite else measured
+    why = _declared(subject, edge, measured, went_in)
+    return replace(measured, verdict="convention", reason=why) if why else measured
+
+
+def _declared(subject: Subject, edge: Edge, measured: Measured, went_in: Mapping[str, np.ndarray]) -> str:
+    """Why losses of this framework give just what came out at *edge*, as the spec declares; empty where it does not."""
+    loss = subject.of
+    bad = {name for name, part in measured.parts.items() if part.verdict in ("inaccurate", "wrong")}
+    case, why = measured.job.case, {}
+    for one in declared.differences_at(loss, subject.framework, edge, defects=True):
+        for name, claim in declared.claims(loss, one).items():
+            if one.dtype == case.dtype and name in bad and declared.is_met(claim, measured.got[name], case.dtype):
+                why[name] = one.why
+    if bad and bad <= {*why}:
+        return next(iter(why.values()))
+    finite = all(np.isfinite(measured.got[name]).all() for name in bad)
+    if finite and declared.inside_any(loss, subject.framework, went_in).any():
+        return "in a region where the spec declares a convention"
+    return ""
 
 
 def drawn(

@@ -2,85 +2,34 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from time import monotonic
+from typing import Any
 
-from rich.console import RenderableType
-
-from lossbench import card, spec
+from lossbench import plan, spec
+from lossbench.adapters import yours as own
+from lossbench.checking import sent
+from lossbench.checking.examining import findings
 from lossbench.checking.explained import explained
 from lossbench.checking.fit import NEAR, Fit, Misfit, fit
 from lossbench.checking.pace import paced
-from lossbench.checking.questions import Examination, Finding
-from lossbench.checking.smallest import point, script, smallest
+from lossbench.checking.pasted import script
+from lossbench.checking.questions import DTYPES, PATIENCE, Examination
+from lossbench.checking.result import Check, Verdict
+from lossbench.checking.smallest import smallest
 from lossbench.checking.subject import Subject, inspected
 from lossbench.errors import LossbenchError
 from lossbench.messages import Inspected
 from lossbench.sweeps.ask import NoAnswer
 from lossbench.text import Reduction
 
-Verdict = Literal["right", "weak", "wrong", "no answer"]
+__all__ = ["Check", "check"]
+
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """What a loss of one's own is.
-
-    Attributes:
-        code: FILE.py:NAME or package.module:NAME.
-        loss, title: Which of the catalogue it was held against.
-        verdict: "weak" where it is right at ordinary inputs and loses its digits at extreme ones; "no answer" where it
-            raised, hung, ended its process or gave no numbers of a fitting shape.
-        findings: The answer to each question.
-        why: What a wrong one is instead, in sentences.
-        failing: The worst finding, at its smallest input.
-        script: Code that shows it.
-        assumed: What was taken for granted.
-    """
-
-    code: str
-    loss: str
-    title: str
-    framework: str
-    verdict: Verdict
-    call: str = ""
-    gives: str = ""
-    parameters: Mapping[str, str]
-    findings: tuple[Finding, ...] = ()
-    why: tuple[str, ...] = ()
-    failing: Finding | None = None
-    script: str = ""
-    assumed: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0 right or weak, 1 wrong, 3 no answer."""
-        return {"right": 0, "weak": 0, "wrong": 1, "no answer": 3}[self.verdict]
-
-    @property
-    def at(self) -> str:
-        """The smallest failing input, to be read."""
-        return point(self.failing) if self.failing is not None and self.failing.problem is not None else ""
-
-    def __str__(self) -> str:
-        """As the terminal shows it, without colours."""
-        return card.plain(_told(self))
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return card.html(_told(self))
-
-
-def _told(one: Check) -> RenderableType:
-    from lossbench.checking import printed  # which needs to know what a check is
-
-    return printed.told(one)
+FRAMEWORKS = ("jax", "numpy", "tensorflow", "torch")
 
 
 def check(
@@ -102,7 +51,7 @@ def check(
 
     Args:
         yours: A function, a class or module whose instances are called, or where it stands: FILE.py:NAME or
-            package.module:NAME.
+            package.module:NAME. What is in no file (a lambda, what a notebook defines) is sent with cloudpickle.
         loss: A name, an alias, or the path of a spec file; where none is said, the one that it agrees with.
         framework: `torch`, `tensorflow`, `jax` or `numpy`; found out where it is not said.
         arguments: By input or parameter of the loss, what it is called there, where the names do not say it.
@@ -111,14 +60,23 @@ def check(
         modes: Beside eager; all modes of the framework where none are said.
         speed: Whether one that is not wrong is timed, too, beside the framework's own.
         progress: Told what is being asked.
-        **parameters: Of the loss; those left out take its defaults.
+        **parameters: Of the loss; those left out take the defaults of *yours*, else its own. A name that is none of
+            them is another argument of *yours*, which gets the value: `axis=-1`.
 
     Raises:
-        LossbenchError: There is no such loss or framework, or it cannot be told what its arguments are.
+        LossbenchError: There is no such loss, framework or code, or it cannot be told what its arguments are.
     """
+    if own.running:
+        where = 'is called by the code that it imports; put that call below `if __name__ == "__main__":`'
+        raise LossbenchError(f"lossbench.check {where}")
+    if framework is not None and framework not in FRAMEWORKS:
+        raise LossbenchError(f"unknown framework {framework!r}; expected one of: {', '.join(FRAMEWORKS)}")
+    for dtype in dtypes or ():
+        if dtype not in DTYPES:
+            raise LossbenchError(f"unknown dtype {dtype!r}; expected one of: {', '.join(sorted(DTYPES))}")
     with tempfile.TemporaryDirectory(prefix="lossbench-") as name:
         folder = Path(name)
-        code = _code(yours, folder)
+        code = sent.code(yours, folder)
         said = {one: _exact(value) for one, value in parameters.items()}
         tell = progress or (lambda text: None)
         tell("importing")
@@ -127,7 +85,7 @@ def check(
         except NoAnswer as error:
             held = spec.load(loss) if loss is not None else None
             return Check(
-                code=code,
+                code=sent.shown(code),
                 loss=held.name if held else "",
                 title=held.title if held else "",
                 framework=framework or "",
@@ -138,8 +96,6 @@ def check(
         further = {"dtypes": tuple(dtypes)} if dtypes is not None else {}
         further |= {"modes": tuple(modes)} if modes is not None else {}
         asked = _Asked(code, found, folder, arguments or {}, reduction, said, further, speed, tell)
-        if framework is not None and framework not in ("torch", "tensorflow", "jax", "numpy"):
-            raise LossbenchError(f"unknown framework {framework!r}; expected one of: jax, numpy, tensorflow, torch")
         frameworks = [framework] if framework else found.frameworks
         return asked.against(loss, frameworks) if loss is not None else asked.whatever(frameworks)
 
@@ -159,10 +115,9 @@ class _Asked:
     def against(self, name: str | Path, frameworks: list[str]) -> Check:
         """Held against one loss, in the first of the frameworks in which it runs."""
         loss = spec.load(name)
-        unknown = [one for one in self.parameters if one not in loss.parameters]
-        if unknown:
-            options = ", ".join(loss.parameters) or "none"
-            raise LossbenchError(f"{loss.name} has no parameter {unknown[0]!r}; expected one of: {options}")
+        if loss.accumulated or loss.has_sizes:
+            kind = "a metric" if loss.accumulated else "a loss of whole batches or sequences"
+            raise LossbenchError(f"{loss.name} is {kind}; expected a loss of elements or rows")
         why: list[str] = []
         misshapen = False
         for framework in frameworks:
@@ -176,7 +131,7 @@ class _Asked:
                 continue
             return self._examined(subject, chosen)
         return Check(
-            code=self.code,
+            code=sent.shown(self.code),
             loss=loss.name,
             title=loss.title,
             framework=frameworks[0],
@@ -186,37 +141,39 @@ class _Asked:
         )
 
     def _examined(self, subject: Subject, chosen: Fit) -> Check:
-        examination = Examination(
-            subject=subject, found=self.found, fit=chosen, parameters=self.parameters, **self.further
-        )
-        findings = []
-        for one in examination.findings():
-            findings.append(one)
+        known = plan.modes(subject.framework)
+        for mode in self.further.get("modes", ()):
+            if mode not in known:
+                raise LossbenchError(f"{subject.framework} has no mode {mode!r}; expected one of: {', '.join(known)}")
+        examination = Examination(subject=subject, fit=chosen, until=monotonic() + PATIENCE, **self.further)
+        answers = []
+        for one in findings(examination):
+            answers.append(one)
             self.tell(f"{one.question}, {one.dtype}, {one.mode}: {one.level}")
-        worst = next((one for level in ("wrong", "weak") for one in findings if one.level == level), None)
-        refused = findings[0].level == "refused"
+        worst = next((one for level in ("wrong", "weak") for one in answers if one.level == level), None)
+        refused = answers[0].level == "refused"
         verdict: Verdict = "no answer" if refused else worst.level if worst else "right"  # type: ignore[assignment]
-        why: tuple[str, ...] = (findings[0].words,) if refused else ()
-        if verdict == "wrong":
+        why: tuple[str, ...] = (answers[0].words,) if refused else ()
+        if verdict == "wrong" and worst is not None:
             self.tell("looking for what it is instead")
-            why = tuple(explained(examination))
+            why = tuple(explained(examination, worst))
         if self.speed and verdict in ("right", "weak"):
             self.tell("timing it")
-            findings += paced(examination, self.folder)
+            answers += paced(examination, self.folder)
         failing = None
         if worst is not None:
             self.tell("shrinking the failing input")
             failing = smallest(examination, worst)
         return Check(
-            code=self.code,
+            code=sent.shown(self.code),
             loss=subject.loss.name,
             title=subject.loss.title,
             framework=subject.framework,
             verdict=verdict,
             call=chosen.call,
             gives=chosen.gives,
-            parameters=self.parameters,
-            findings=tuple(findings),
+            parameters=chosen.parameters,
+            findings=tuple(answers),
             why=why,
             failing=failing,
             script=script(self.code, examination, failing) if failing else "",
@@ -239,7 +196,7 @@ class _Asked:
                 best = (chosen.apart, loss.name, frameworks[0])
         if best is None or best[0] > NEAR:
             return Check(
-                code=self.code,
+                code=sent.shown(self.code),
                 loss="",
                 title="",
                 framework=frameworks[0],
@@ -248,18 +205,6 @@ class _Asked:
                 why=("it is none of the losses of the catalogue, at their default parameters",),
             )
         return self.against(best[1], [best[2]])
-
-
-def _code(yours: object, folder: Path) -> str:
-    """Where a function or class stands."""
-    if isinstance(yours, str):
-        where, _, name = yours.rpartition(":")
-        return f"{Path(where).resolve()}:{name}" if where.endswith(".py") else yours
-    name = getattr(yours, "__qualname__", "")
-    file = inspect.getsourcefile(yours) if inspect.isfunction(yours) or inspect.isclass(yours) else None
-    if file and name.isidentifier() and Path(file).is_file():
-        return f"{Path(file).resolve()}:{name}"
-    raise LossbenchError(f"{yours!r} is in no file; expected a function or class at the top of one")
 
 
 def _exact(value: object) -> str:

@@ -15,6 +15,7 @@ from numba.core.errors import NumbaError
 
 from lossbench.errors import LossbenchError
 from lossbench.formula.node import Kind, Variable, variable_of
+from lossbench.kernels.compile import first
 from lossbench.kernels.given import converted
 from lossbench.kernels.outputs import Out, check, named
 from lossbench.kernels.quick import THREADS, Quick, quick, unusual
@@ -148,9 +149,9 @@ class Kernel:
         both = getattr(module, f"{name}_turns"), getattr(module, f"{name}_blocks")
         parallel = len(arguments[0]) >= module.SPREAD and get_num_threads() > 1
         weights, last = [] if weight is None else [weight], [] if values is None else [values]
-        with THREADS if parallel else nullcontext():
+        with first(both[parallel]), THREADS if parallel else nullcontext():
             value = both[parallel](*arguments, *weights, share, extra, *slopes, *last)
-        both[parallel].disable_compile()  # from now on arrays of other types are refused
+            both[parallel].disable_compile()  # from now on arrays of other types are refused
         if weight is None and (self.reduction != "mean" or self.count is not None):
             behind = [*arguments[len(self.inputs) :], share, extra]
             turns, blocks = (one if one.signatures else unusual for one in both)
@@ -194,8 +195,9 @@ class Kernel:
         behind = [*arguments[len(self.inputs) :], share, 0.0 if self.reduction == "mean" else 1.0]
         name = "value_and_gradient" if self.gradient else "value"
         function = getattr(module, f"{name}_narrow_at_once" if sizes["class"] < NARROW else f"{name}_at_once")
-        value = function(*arguments[: len(self.inputs)], *behind, *slopes)
-        function.disable_compile()  # from now on arrays of other types are refused
+        with first(function):
+            value = function(*arguments[: len(self.inputs)], *behind, *slopes)
+            function.disable_compile()  # from now on arrays of other types are refused
         self._hasten(function, unusual, _SPREAD * BLOCK // sizes["class"], given, behind, None)
         return self.dtype.type(value)
 

@@ -8,10 +8,12 @@ import os
 import re
 import sys
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import numba
 from numba import prange
@@ -27,6 +29,7 @@ __all__ = [
     "boolean",
     "compiled",
     "empty",
+    "first",
     "float32",
     "float64",
     "folder",
@@ -39,6 +42,9 @@ __all__ = [
 ]
 
 
+_COMPILING = Lock()
+
+
 def compiled(function: Function) -> Function:
     """*function* compiled at its first call, and found on disk afterwards."""
     return cast(Function, numba.njit(function, error_model="numpy", fastmath=FASTMATH, nogil=True, cache=True))
@@ -47,6 +53,11 @@ def compiled(function: Function) -> Function:
 def within(function: Function) -> Function:
     """*function* as a part of those that call it: compiled with them, not once more for itself."""
     return cast(Function, numba.njit(function, error_model="numpy", fastmath=FASTMATH, inline="always"))
+
+
+def first(function: Any) -> AbstractContextManager[object]:
+    """One caller at a time until *function* is compiled: who waited for another's compilation must not find it over."""
+    return nullcontext() if function.signatures else _COMPILING
 
 
 def parallel(function: Function) -> Function:
