@@ -122,6 +122,16 @@ def test_a_run_beside_itself_is_the_same(base):
     assert done.differ == ()
 
 
+def test_notebook_shows_what_changed(base, doctor):
+    same = lossbench.compare(base, base)
+    done = lossbench.compare(base, doctor(planted("huber", "gradient.y_pred", lambda _: np.nan)))
+
+    assert "<table>" not in same._repr_html_()
+    assert "nothing newly failing" in repr(same)
+    assert "newly failing" in done._repr_html_()
+    assert "<table>" in done._repr_html_()
+
+
 def test_one_ulp_more_is_worse_with_the_input_and_a_script(base, doctor):
     head = doctor(planted("huber", "value", lambda value: np.nextafter(value, np.float32(np.inf))))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lossbench.card import Table, card
 from lossbench.comparing import confirm as again
 from lossbench.comparing import matching, results, speeds
 from lossbench.comparing.matching import Match, Part
@@ -81,6 +82,18 @@ class Comparison:
         from lossbench.comparing import junit
 
         return junit.text(self)
+
+    def __repr__(self) -> str:
+        """What was compared, and the one line that says it."""
+        return f"{self.base} -> {self.head}: {self.verdict}"
+
+    def _repr_html_(self) -> str:
+        from lossbench.comparing import told
+
+        headings = ("change", "loss", "target", "dtype", "case", "was", "now", "detail")
+        changed = [row for row in told.rows(self) if told.alarming(row["change"]) or row["change"] in told.WELCOME]
+        table = Table(headings=headings, rows=[[row[heading] for heading in headings] for row in changed])
+        return card(f"{self.base} -> {self.head}", self.verdict, tables=[table] if changed else [])
 
 
 def compare(
