@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -35,11 +36,7 @@ def means(asked: Examination) -> Iterator[Finding]:
     own: tuple[Reduction, ...] = (fit.reduction,) if fit.whole else ()
     reductions: tuple[Reduction, ...] = ("mean", "sum") if fit.binding.reduction else own
     for reduction in reductions:
-        found = _reduced(asked, reduction, COUNT)
-        if found.level == "wrong":  # shown with as few points as show it
-            fewer = (_reduced(asked, reduction, count) for count in FEWEST)
-            found = next((one for one in fewer if one.level == "wrong"), found)
-        yield found
+        yield _fewest(partial(_reduced, asked, reduction))
 
 
 def _reduced(asked: Examination, reduction: Reduction, count: int) -> Finding:
@@ -84,10 +81,7 @@ def leak(asked: Examination) -> Iterator[Finding]:
 
 def again(asked: Examination) -> Iterator[Finding]:
     """Whether the same inputs give the same numbers a second time."""
-    found = _again(asked, COUNT)
-    if found.level == "wrong":
-        found = next((one for one in (_again(asked, count) for count in FEWEST) if one.level == "wrong"), found)
-    yield found
+    yield _fewest(partial(_again, asked))
 
 
 def _again(asked: Examination, count: int) -> Finding:
@@ -162,6 +156,14 @@ def weights(asked: Examination) -> Iterator[Finding]:
     yield _same(
         asked, Finding(question="sample weights", level="right", words="each weighs its loss"), problem, fit.weighted
     )
+
+
+def _fewest(answer: Callable[[int], Finding]) -> Finding:
+    """The answer to a batch; a wrong one is shown with as few points as show it."""
+    found = answer(COUNT)
+    if found.level != "wrong":
+        return found
+    return next((one for one in map(answer, FEWEST) if one.level == "wrong"), found)
 
 
 def _same(asked: Examination, base: Finding, problem: Problem, text: str) -> Finding:

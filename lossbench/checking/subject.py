@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -172,10 +173,7 @@ def _said(value: object) -> Number | list[Number]:
 
 
 def _exact(value: float) -> str:
-    if not np.isfinite(value):
-        return str(value)
-    numerator, denominator = value.as_integer_ratio()
-    return str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
+    return str(Fraction(value)) if np.isfinite(value) else str(value)
 
 
 def _without_calls(source: str) -> str:

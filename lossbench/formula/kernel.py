@@ -129,8 +129,8 @@ SUMS = (
 )
 WHOLE = ("threshold", *SEQUENCES)
 STREAMS = (
-    *("BLOCK", "FAR", "LANES", "PIECE", "added", "address", "keep", "length_of", "overlap", "put", "room"),
-    *("SHORT", "STRETCH", "select", "streamed", "stretch", "summed", "taken", "together"),
+    *("BLOCK", "FAR", "LANES", "added", "address", "keep", "overlap", "put", "room"),
+    *("SHORT", "STRETCH", "select", "streamed", "stretch", "taken", "together"),
 )
 TILES = (
     *("AREA", "NARROW", "REACH", "ROWS", "SPAN", "WINDOW", "entry", "fetch", "recalled", "remember", "space"),

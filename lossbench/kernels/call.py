@@ -151,7 +151,6 @@ class Kernel:
         weights, last = [] if weight is None else [weight], [] if values is None else [values]
         with first(both[parallel]), THREADS if parallel else nullcontext():
             value = both[parallel](*arguments, *weights, share, extra, *slopes, *last)
-            both[parallel].disable_compile()  # from now on arrays of other types are refused
         if weight is None and (self.reduction != "mean" or self.count is not None):
             behind = [*arguments[len(self.inputs) :], share, extra]
             turns, blocks = (one if one.signatures else unusual for one in both)
@@ -197,7 +196,6 @@ class Kernel:
         function = getattr(module, f"{name}_narrow_at_once" if sizes["class"] < NARROW else f"{name}_at_once")
         with first(function):
             value = function(*arguments[: len(self.inputs)], *behind, *slopes)
-            function.disable_compile()  # from now on arrays of other types are refused
         self._hasten(function, unusual, _SPREAD * BLOCK // sizes["class"], given, behind, None)
         return self.dtype.type(value)
 

@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import tempfile
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -55,9 +56,15 @@ def within(function: Function) -> Function:
     return cast(Function, numba.njit(function, error_model="numpy", fastmath=FASTMATH, inline="always"))
 
 
-def first(function: Any) -> AbstractContextManager[object]:
-    """One caller at a time until *function* is compiled: who waited for another's compilation must not find it over."""
-    return nullcontext() if function.signatures else _COMPILING
+@contextmanager
+def first(function: Any) -> Iterator[None]:
+    """One caller at a time until *function* is compiled; from then on arrays of other types are refused.
+
+    Who waited for another's compilation must not find it over.
+    """
+    with nullcontext() if function.signatures else _COMPILING:
+        yield
+        function.disable_compile()
 
 
 def parallel(function: Function) -> Function:

@@ -16,9 +16,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from lossbench.kernels.primitives import inlined
-from lossbench.kernels.sums import accumulated, compensated, completed, root, squares
+from lossbench.kernels.sums import accumulated, compensated, completed
 
-PIECE = 256  # numbers of a row
 STRETCH = 1024  # elements: few enough that each number of a vector takes up at most some 16 of them
 SHORT = 512  # the same where less is computed at once
 LANES = 64  # a multiple of what LLVM computes at once
@@ -196,33 +195,6 @@ def together(sums: np.ndarray) -> float:
     for part in sums:
         total, error = compensated(total, error, part)
     return completed(total, error)
-
-
-@inlined
-def summed(row: np.ndarray) -> float:
-    """The sum of a row, in float64."""
-    total, error = 0.0, 0.0
-    for first in range(0, len(row), PIECE):
-        part = 0.0
-        for at in range(first, min(first + PIECE, len(row))):
-            part = accumulated(part, np.float64(row[np.uint64(at)]))  # a signed one may count from the end
-        total, error = compensated(total, error, part)
-    return completed(total, error)
-
-
-@inlined
-def length_of(row: np.ndarray) -> float:
-    """The root of the sum of a row's squares."""
-    plain = 0.0
-    for at in range(len(row)):
-        x = np.float64(row[np.uint64(at)])
-        plain = accumulated(plain, x * x)
-    large, little = 0.0, 0.0
-    if not 1e-260 < plain < 1e300:
-        plain = 0.0
-        for at in range(len(row)):
-            plain, large, little = squares(plain, large, little, np.float64(row[np.uint64(at)]))
-    return root(plain, large, little)
 
 
 @inlined
