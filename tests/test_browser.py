@@ -1,10 +1,9 @@
 """The report in a real browser, opened from its folder: it filters, sorts, links and fits, and asks no network."""
 
-import json
 import shutil
 
 import pytest
-from selenium import webdriver
+from in_browser import NEEDS, complaints, faults, requests, scheme, window
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -12,23 +11,8 @@ from small_run import small_run
 
 from lossbench import report
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and chromedriver"
-    ),
-]
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+pytestmark = NEEDS
+PAGES = ["index.html", "conventions.html", "defects.html", "losses/huber.html", "losses/softmax_cross_entropy.html"]
 
 
 @pytest.fixture(scope="module")
@@ -42,39 +26,11 @@ def index(tmp_path_factory):
     return (copy / "index.html").as_uri()
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
-def browser(chromium, index):
+def browser(watched, index):
     """A window at the index; what it logged and asked for is looked at afterwards."""
-    chromium.set_window_size(1400, 1000)
-    chromium.get("about:blank")
-    chromium.get_log("browser"), chromium.get_log("performance")
-    chromium.get(index)
-    yield chromium
-    assert complaints(chromium) == []
-    asked = requests(chromium)
-    assert asked, "the log of requests is empty: the check below could not fail"
-    assert [address for address in asked if not address.startswith(("file://", "data:", "about:"))] == []
-
-
-def complaints(driver):
-    return [entry["message"] for entry in driver.get_log("browser")]
-
-
-def requests(driver):
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    watched.get(index)
+    return watched
 
 
 def shown(driver):
@@ -242,17 +198,13 @@ def test_keyboard_alone_reaches_filter_sort_and_loss(browser):
     assert "text" in seen
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize(
-    "page", ["index.html", "conventions.html", "defects.html", "losses/huber.html", "losses/softmax_cross_entropy.html"]
-)
+@pytest.mark.parametrize("width", [360, 1400, 3840])
+@pytest.mark.parametrize("page", PAGES)
 def test_page_fits_the_window(browser, index, page, width):
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    window(browser, width)
     browser.get(index.replace("index.html", page))
 
     over = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert over <= 0
 
 
@@ -261,13 +213,26 @@ def test_dark_scheme_changes_the_colours_of_page_and_pictures(browser):
         return [getComputedStyle(document.body).backgroundColor, getComputedStyle(one("figure svg text")).fill]"""
     browser.find_element(By.LINK_TEXT, "huber").click()
     light = browser.execute_script(script)
-    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    scheme(browser, "dark")
 
     changed = browser.execute_script(script)
 
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert all(one != other for one, other in zip(light, changed, strict=True))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_axe_finds_nothing_serious(browser, index, page, theme):
+    scheme(browser, theme)
+    browser.get(index.replace("index.html", page))
+
+    assert faults(browser) == {}
+
+
+def test_axe_can_find(browser):
+    browser.execute_script("document.body.append(new Image())")
+
+    assert any("alternative text" in fault for fault in faults(browser))
 
 
 def test_page_says_everything_without_scripts(chromium, index):
