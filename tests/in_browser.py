@@ -1,17 +1,8 @@
-"""What tests in a real browser share: when they can run, what a page said and asked for, what axe-core finds."""
+"""What tests in a real browser share: what a page said and asked for, what axe-core finds."""
 
 import json
-import shutil
 from importlib.resources import files
 
-import pytest
-
-NEEDS = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and chromedriver"
-    ),
-]
 GRAVE = ("serious", "critical")
 
 

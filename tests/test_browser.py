@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from in_browser import NEEDS, complaints, faults, requests, scheme, window
+from in_browser import complaints, faults, requests, scheme, window
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -11,7 +11,6 @@ from small_run import small_run
 
 from lossbench import report
 
-pytestmark = NEEDS
 PAGES = ["index.html", "conventions.html", "defects.html", "losses/huber.html", "losses/softmax_cross_entropy.html"]
 
 

@@ -1,7 +1,6 @@
 """Histories of runs made by hand: planted steps are found where they are, with their versions, and no others."""
 
 import json
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +9,9 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from in_browser import faults, window
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
 from typer.testing import CliRunner
 
 from lossbench import accuracy, adapters, origin, plan, spec
@@ -352,40 +354,25 @@ def test_a_run_beside_a_history_leads_to_it(tmp_path):
     assert index.past(tmp_path / "run") == "../history/history.html"
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium")
-def test_page_filters_sorts_and_fits(run, tmp_path):
-    from selenium import webdriver
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import Select, WebDriverWait
-
+def test_page_filters_sorts_and_fits(watched, run, tmp_path):
+    driver = watched
     for day in range(4):
         run(day, 1e-3, 2 * (day >= 2) - (day >= 3))
-    address = page.write(whole.of(tmp_path / "runs"), tmp_path / "out").as_uri()
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chromium'}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    try:
-        driver.get(address)
-        lines = driver.find_elements(By.CSS_SELECTOR, "table.filtered tbody tr")
-        assert len(lines) == 2 + 5
-        Select(driver.find_element(By.NAME, "change")).select_by_value("better")
-        WebDriverWait(driver, 5).until(lambda _: "change=better" in driver.current_url)
-        assert [line.is_displayed() for line in lines] == [False, True] + [
-            "better" in line.get_attribute("data-change") for line in lines[2:]
-        ]
-        driver.find_element(By.CSS_SELECTOR, "#filter [type=reset]").click()
-        WebDriverWait(driver, 5).until(lambda _: all(line.is_displayed() for line in lines))
-        (size,) = [one for one in driver.find_elements(By.CSS_SELECTOR, "#steps thead button") if one.text == "Size"]
-        size.click()
-        first = "return document.querySelector('#steps tbody tr').cells[3].textContent"
-        WebDriverWait(driver, 5).until(lambda _: "better" in driver.execute_script(first))  # the smaller one
-        for width in (400, 1400):
-            metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-            assert driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
-        assert driver.get_log("browser") == []
-    finally:
-        driver.quit()
+    driver.get(page.write(whole.of(tmp_path / "runs"), tmp_path / "out").as_uri())
+    lines = driver.find_elements(By.CSS_SELECTOR, "table.filtered tbody tr")
+    assert len(lines) == 2 + 5
+    Select(driver.find_element(By.NAME, "change")).select_by_value("better")
+    WebDriverWait(driver, 5).until(lambda _: "change=better" in driver.current_url)
+    assert [line.is_displayed() for line in lines] == [False, True] + [
+        "better" in line.get_attribute("data-change") for line in lines[2:]
+    ]
+    driver.find_element(By.CSS_SELECTOR, "#filter [type=reset]").click()
+    WebDriverWait(driver, 5).until(lambda _: all(line.is_displayed() for line in lines))
+    (size,) = [one for one in driver.find_elements(By.CSS_SELECTOR, "#steps thead button") if one.text == "Size"]
+    size.click()
+    first = "return document.querySelector('#steps tbody tr').cells[3].textContent"
+    WebDriverWait(driver, 5).until(lambda _: "better" in driver.execute_script(first))  # the smaller one
+    for width in (360, 1400):
+        window(driver, width)
+        assert driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert faults(driver) == {}
