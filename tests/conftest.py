@@ -1,33 +1,14 @@
 """The browser that the tests of pages share."""
 
-import shutil
-
 import pytest
-from in_browser import complaints, requests, scheme
-from selenium import webdriver
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from in_browser import HERE, complaints, requests, scheme, started
 
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory):
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+    if not HERE:
         pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = started(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
 

@@ -1,9 +1,33 @@
 """What tests in a real browser share: what a page said and asked for, what axe-core finds."""
 
 import json
+import shutil
 from importlib.resources import files
 
+from selenium import webdriver
+
+HERE = shutil.which("chromium") and shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 GRAVE = ("serious", "critical")
+
+
+def started(profile):
+    """Chromium, with its data in the folder *profile*; its user quits it."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
 
 
 def complaints(driver):
@@ -27,6 +51,11 @@ def window(driver, width, height=900):
     """That many CSS pixels: a real window cannot be as narrow as a phone."""
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def spills(driver):
+    """Whether the page is wider than its window."""
+    return driver.execute_script("return document.documentElement.scrollWidth > window.innerWidth")
 
 
 def faults(driver):

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from in_browser import complaints, faults, requests, scheme, window
+from in_browser import complaints, faults, requests, scheme, spills, window
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -203,8 +203,7 @@ def test_page_fits_the_window(browser, index, page, width):
     window(browser, width)
     browser.get(index.replace("index.html", page))
 
-    over = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
-    assert over <= 0
+    assert not spills(browser)
 
 
 def test_dark_scheme_changes_the_colours_of_page_and_pictures(browser):

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from in_browser import faults, window
+from in_browser import faults, spills, window
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from typer.testing import CliRunner
@@ -374,5 +374,5 @@ def test_page_filters_sorts_and_fits(watched, run, tmp_path):
     WebDriverWait(driver, 5).until(lambda _: "better" in driver.execute_script(first))  # the smaller one
     for width in (360, 1400):
         window(driver, width)
-        assert driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+        assert not spills(driver)
     assert faults(driver) == {}

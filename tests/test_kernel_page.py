@@ -5,6 +5,7 @@ import re
 import tomllib
 
 import pytest
+from in_browser import faults, scheme, spills, window
 
 from lossbench import goals, report, spec
 from lossbench.records import Case, Job, Output, Target, Timing
@@ -154,3 +155,14 @@ def test_functions_that_numba_compiled_are_counted():
 
     assert index.compiled([answer, *rest]) == 3
     assert index.compiled([one for one in rest if one.job.target.framework != "numba"]) is None
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_page_fits_every_window_and_axe_finds_nothing_serious(watched, store, theme):
+    scheme(watched, theme)
+    for width in (360, 3840):
+        window(watched, width)
+        watched.get((store.path / "kernels.html").as_uri())
+
+        assert not spills(watched)
+        assert faults(watched) == {}

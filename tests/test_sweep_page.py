@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from in_browser import faults, scheme, spills, window
 from msgspec.structs import replace
 
 from lossbench import spec
@@ -50,13 +51,18 @@ REFUSED = Unanswered(
 
 
 @pytest.fixture
-def text(tmp_path):
+def written(tmp_path):
     folder = Folder.create(tmp_path / "sweep", [TALLY.shard, REFUSED.shard], [LOSS])
     for record in (TALLY, REFUSED):
         folder.records.append(record)
     folder.sessions.append(Session(processes=2, shards=2, evaluations=65_536, seconds=4.0))
     folder.close()
-    return page.write(Sweep(Folder.open(folder.path))).read_text(encoding="utf-8")
+    return page.write(Sweep(Folder.open(folder.path)))
+
+
+@pytest.fixture
+def text(written):
+    return written.read_text(encoding="utf-8")
 
 
 def test_the_page_needs_no_other_file_and_no_network(text):
@@ -118,3 +124,14 @@ def test_signs(counts, worst, judged, glyph):
     )
 
     assert page._brief(part)["mark"].glyph == glyph
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_page_fits_every_window_and_axe_finds_nothing_serious(watched, written, theme):
+    scheme(watched, theme)
+    for width in (360, 3840):
+        window(watched, width)
+        watched.get(written.as_uri())
+
+        assert not spills(watched)
+        assert faults(watched) == {}
