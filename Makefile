@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: report test lint types unit docs slow asv asv-versions planted screenshots clean
+.PHONY: report test lint types unit docs slow asv asv-versions planted large screenshots clean
 
 report: .venv/ready
 	$(BIN)/lossbench run smoke
@@ -41,6 +41,10 @@ slow: .venv/ready
 # How small a slowdown `lossbench compare --confirm` finds here, and how often it is wrong; goes on where it was cut off.
 planted: .venv/ready
 	$(BIN)/python tests/planted_slowdowns.py
+
+# A report of 60 losses x 12 targets: its sizes and times, from the newest run in reports/ or RUN=FOLDER.
+large: .venv/ready
+	$(BIN)/python tests/large_run.py $(or $(RUN),$(lastword $(sort $(wildcard reports/*-smoke))))
 
 # The pictures of README.md, from the newest run in reports/ or RUN=FOLDER; needs Chromium.
 screenshots: .venv/ready

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,13 +59,12 @@ def cells(jobs: pd.DataFrame) -> pd.DataFrame:
         planned, measured, refused, failed: Jobs without the divergences, refused ones with the unsupported.
         edges, edges_wrong: Edges that were measured, and those of them that are inaccurate or wrong.
     """
-    counted = jobs[jobs["own_call"].astype(bool)]  # a run of conventions alone has none
-    found = [
-        _cell(key, group)
-        for key, group in counted.groupby(["loss", "target", "dtype"], sort=False)
-        if (group["points"] != "divergence").any()
-    ]
-    return pd.DataFrame(found, columns=_CELL_COLUMNS)
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in jobs.to_dict("records"):
+        if row["own_call"]:
+            groups.setdefault((row["loss"], row["target"], row["dtype"]), []).append(row)
+    planned = {key: rows for key, rows in groups.items() if any(row["points"] != "divergence" for row in rows)}
+    return pd.DataFrame([_cell(key, rows) for key, rows in planned.items()], columns=_CELL_COLUMNS)
 
 
 def points(store: Store | Answers, loss: str, target: str, dtype: str) -> pd.DataFrame:
@@ -192,35 +194,37 @@ _CELL_COLUMNS = [
 ]
 
 
-def _cell(key: tuple[str, str, str], group: pd.DataFrame) -> dict[str, object]:
-    verdict = verdicts.worst(group["verdict"])
-    first = group.iloc[0]
-    of_verdict = group[group["verdict"] == verdict]
-    drawn = group[group["points"].isin(DRAWN)]
-    counted = group["points"] != "divergence"
-    measured = counted & ~group["verdict"].isin(["unsupported", "refused", "failed"])
-    edge = measured & (group["points"] == "edge")
-    row: dict[str, object] = {
+def _cell(key: tuple[str, str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    verdict = verdicts.worst(row["verdict"] for row in rows)
+    drawn = [row for row in rows if row["points"] in DRAWN]
+    counted = [row for row in rows if row["points"] != "divergence"]
+    found = Counter(row["verdict"] for row in counted)
+    measured = [row for row in counted if row["verdict"] not in ("unsupported", "refused", "failed")]
+    edges = [row["verdict"] for row in measured if row["points"] == "edge"]
+    cell: dict[str, object] = {
         **dict(zip(("loss", "target", "dtype"), key, strict=True)),
-        **{name: first[name] for name in ("framework", "mode", "device")},
+        **{name: rows[0][name] for name in ("framework", "mode", "device")},
         "verdict": verdict,
-        "reason": next((reason for reason in of_verdict["reason"] if reason), ""),
-        "mismatches": int(drawn[[f"{what}_{kind}" for what in WHAT for kind in COUNTS[:3]]].to_numpy().sum()),
-        "planned": int(counted.sum()),
-        "measured": int(measured.sum()),
-        "refused": int((counted & group["verdict"].isin(["unsupported", "refused"])).sum()),
-        "failed": int((counted & (group["verdict"] == "failed")).sum()),
-        "edges": int(edge.sum()),
-        "edges_wrong": int((edge & group["verdict"].isin(["inaccurate", "wrong"])).sum()),
+        "reason": next((row["reason"] for row in rows if row["verdict"] == verdict and row["reason"]), ""),
+        "mismatches": sum(int(row[f"{what}_{kind}"]) for row in drawn for what in WHAT for kind in COUNTS[:3]),
+        "planned": len(counted),
+        "measured": len(measured),
+        "refused": found["unsupported"] + found["refused"],
+        "failed": found["failed"],
+        "edges": len(edges),
+        "edges_wrong": sum(one in ("inaccurate", "wrong") for one in edges),
     }
     for what in WHAT:
         for name in ("max_ulp", "conditioned", "normwise"):
-            row[f"{what}_{name}"] = drawn[f"{what}_{name}"].max() if len(drawn) else np.nan
-        farthest = drawn.sort_values(f"{what}_max_ulp", na_position="first")
-        row[f"{what}_condition"] = farthest[f"{what}_condition"].iloc[-1] if len(drawn) else np.nan
-        order = drawn.sort_values(f"{what}_conditioned", na_position="first")
-        row[f"{what}_worst"] = order[f"{what}_worst"].iloc[-1] if len(order) else ""
-    return row
+            cell[f"{what}_{name}"] = _at_most(drawn, f"{what}_{name}").get(f"{what}_{name}", np.nan)
+        cell[f"{what}_condition"] = _at_most(drawn, f"{what}_max_ulp").get(f"{what}_condition", np.nan)
+        cell[f"{what}_worst"] = _at_most(drawn, f"{what}_conditioned").get(f"{what}_worst", "")
+    return cell
+
+
+def _at_most(rows: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """The last of the rows in which that number is the largest; nan is less than all, and without rows it is empty."""
+    return max(reversed(rows), key=lambda row: -math.inf if math.isnan(row[name]) else row[name], default={})
 
 
 def _points(loss: Loss, got: Mapping[str, np.ndarray], certified: Certified) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -73,12 +74,23 @@ class Answers:
         self.store = store
         self.judged: dict[str, Measured] = {}  # what became of edges and divergences, by job
         self._certified: dict[str, Certified | str] = {}
+        self._plain: dict[str, Certified | str] = {}  # the same without how far numbers move
+        self._alike: dict[tuple[object, ...], Measured] = {}  # of edges: most targets give the same numbers
         self._hard: dict[str, Certified | str] = {}  # of edges and the like: small, and asked for again
 
     @classmethod
     def of(cls, store: Store | Answers) -> Answers:
         """Those of *store*; who asks often makes them once and gives them in place of the store."""
         return store if isinstance(store, Answers) else cls(store)
+
+    def about(self, loss: str) -> Answers:
+        """Those of one loss, which forget what they have read of it by themselves."""
+        found = Answers(self.store)
+        found.losses = {loss: self.losses[loss]}
+        found.jobs = self.by_loss[loss]
+        found.hessians = [job for job in self.hessians if job.case.loss == loss]
+        found.by_key = self.by_key
+        return found
 
     @cached_property
     def losses(self) -> dict[str, Loss]:
@@ -112,11 +124,17 @@ class Answers:
     def certified(self, case: Case, measure: Measure = "accuracy") -> Certified | str:
         """The reference's answer to *case*, or why there is none."""
         key = reference_job(case, measure).key
-        kept = self._hard if case.points in ("edge", "divergence", "worst") else self._certified
+        if case.points in ("edge", "divergence", "worst"):
+            if key not in self._hard:
+                self._hard[key] = self._read(case, key)
+            return self._hard[key]
+        return self._keep(self._certified, case, key, weighed=True)
+
+    def _keep(self, kept: dict[str, Certified | str], case: Case, key: str, *, weighed: bool) -> Certified | str:
         if key not in kept:
-            if kept is self._certified and len(kept) >= KEPT:
+            if len(kept) >= KEPT:
                 kept.pop(next(iter(kept)))
-            kept[key] = self._read(case, key)
+            kept[key] = self._read(case, key, weighed=weighed)
         return kept[key]
 
     def plain(self, job: Job) -> tuple[Mapping[str, np.ndarray], Certified] | None:
@@ -125,7 +143,7 @@ class Answers:
         None where either is missing, or not whole.
         """
         answer = self.by_key.get(job.key)
-        certified = self._read(job.case, reference_job(job.case).key, weighed=False)
+        certified = self._keep(self._plain, job.case, reference_job(job.case).key, weighed=False)
         if not isinstance(answer, Output) or isinstance(certified, str) or answer.inputs != certified.output.inputs:
             return None
         got = self._got(answer, certified)
@@ -135,7 +153,7 @@ class Answers:
     def measured(
         self, job: Job, exact: Mapping[str, Exact] | None = None, *, nan_required: Collection[str] = ()
     ) -> Measured:
-        """What came of *job*, beside the reference, or beside *exact* where something else was decided."""
+        """What came of *job*, beside the reference, or beside *exact*: what was decided of its case."""
         answer = self.by_key.get(job.key)
         if answer is None:
             return Measured(job=job, verdict="failed", reason="no record: the run ended before this job")
@@ -147,7 +165,12 @@ class Answers:
             return Measured(job=job, verdict="failed", reason=f"{UNCOMPARED}: {certified}")
         if answer.inputs != certified.output.inputs:
             return Measured(job=job, verdict="failed", reason=f"{UNCOMPARED}: the reference had other inputs")
-        return measure(job, self._got(answer, certified), exact or certified.exact, nan_required=nan_required)
+        if exact is None:
+            return measure(job, self._got(answer, certified), certified.exact, nan_required=nan_required)
+        same = (certified.output.job.key, *answer.arrays.items())
+        if same not in self._alike:
+            self._alike[same] = measure(job, self._got(answer, certified), exact, nan_required=nan_required)
+        return dataclasses.replace(self._alike[same], job=job)
 
     def got(self, job: Job, certified: Certified) -> Mapping[str, np.ndarray]:
         """What came out of *job* where *certified* is; nothing where it has no output, or one for other inputs."""

@@ -165,12 +165,27 @@ def run(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")], budget: budgets.Given = None, as_json: Json = False
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Where --single-file writes; in the run's folder where nothing is said.")
+    ] = None,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="Also put all pages into one HTML file, to be mailed.")
+    ] = False,
+    budget: budgets.Given = None,
+    against: Annotated[
+        Path | None, typer.Option(help="A run to compare it with; else the last one before it, of its suite.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Write the pages of a run again, from its store."""
-    from lossbench import runs
+    from lossbench import runs, terminal
 
-    _finished(runs.reported(run, budget or ()), as_json)
+    if file is not None and not single_file:
+        raise LossbenchError(f"{file}: reports are written into the run's folder; add --single-file for one in a file")
+    with terminal.progress(err) as tell:
+        done = runs.reported(run, budget or (), base=against, progress=tell)
+    _finished(done, as_json, done.single_file(file) if single_file else None)
 
 
 @app.command()
@@ -246,11 +261,13 @@ def _left(run: Path) -> list[Job]:
     return Store.open(run).left()
 
 
-def _finished(done: Any, as_json: bool) -> None:
-    """Print where the report is; leave with 1 where something is worse than its budget, 3 where it was not measured."""
+def _finished(done: Any, as_json: bool, page: Path | None = None) -> None:
+    """Print where the report is, *page* if not its index; leave with 1 where something is worse than its budget, with 3
+    where it was not measured."""
     from lossbench import terminal
 
-    page, refusals, silent = done.page, done.refusals(), done.silent()
+    page = page or done.page
+    refusals, silent = done.refusals(), done.silent()
     unmeasured = {reason: count for reason, count in refusals.items() if reason in UNMEASURED}
     for target, why in silent.items():
         err.print(f"[yellow]{escape(target)} gave no answer[/yellow]: {escape(why)}", soft_wrap=True)

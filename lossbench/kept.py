@@ -14,9 +14,10 @@ from lossbench.records import Job
 from lossbench.store import Store
 from lossbench.text import BATCH
 from lossbench.ulp import entries
-from lossbench.worst import Worst
+from lossbench.worst import Batch, Worst
 
 COLUMNS = (
+    "job",
     *("loss", "target", "dtype", "quantity", "at", "found", "method"),
     *("then", "then_conditioned", "now", "now_conditioned", "got", "exact", "change"),
 )
@@ -27,6 +28,7 @@ def points(store: Store | Answers) -> pd.DataFrame:
     """One row for each worst input that was kept of a target and asked of that target in this run.
 
     Columns:
+        job: The key of that which asked it again.
         loss, target, dtype, quantity: What was at its worst.
         at: The input, in decimal with the bits of its numbers.
         found, method: With which version of the framework, and how.
@@ -38,31 +40,31 @@ def points(store: Store | Answers) -> pd.DataFrame:
     """
     answers = Answers.of(store)
     found = [
-        _row(one, job, loss, answers, place)
+        _row(one, job, loss, answers, place, batch)
         for loss in answers.losses.values()
-        for job, place, one in _asked(answers, loss)
+        for job, place, one, batch in _asked(answers, loss)
     ]
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
-def _asked(answers: Answers, loss: Loss) -> Iterator[tuple[Job, int, Worst]]:
-    """What was kept of each target, with the job that asked it again and its place in that batch."""
+def _asked(answers: Answers, loss: Loss) -> Iterator[tuple[Job, int, Worst, Batch]]:
+    """What was kept of each target, with the job that asked it again, and its place in which batch."""
     jobs = [job for job in answers.by_loss[loss.name] if job.case.points == "worst"]
     batches = {dtype: worst.batches(loss, dtype) for dtype in {job.case.dtype for job in jobs}}
     for job in jobs:
-        for place, group in enumerate(batches[job.case.dtype][job.case.index].kept):
+        batch = batches[job.case.dtype][job.case.index]
+        for place, group in enumerate(batch.kept):
             for one in group:
                 if one.target == job.target.name:
-                    yield job, place, one
+                    yield job, place, one, batch
 
 
-def _row(one: Worst, job: Job, loss: Loss, answers: Answers, place: int) -> dict[str, object]:
-    arrays = worst.batches(loss, one.dtype)[job.case.index].arrays
-    point = {name: array if loss.batchwise else array[place] for name, array in arrays.items()}
+def _row(one: Worst, job: Job, loss: Loss, answers: Answers, place: int, batch: Batch) -> dict[str, object]:
+    point = {name: array if loss.batchwise else array[place] for name, array in batch.arrays.items()}
     at = [f"{name}={shown.brief(array, one.dtype, bits=True)}" for name, array in point.items()]
     at += [f"{name}={shown.declared(value)}" for name, value in one.parameters.items()]
     row: dict[str, object] = {
-        **{name: job.labels[name] for name in ("loss", "target", "dtype")},
+        **{"job": job.key, **{name: job.labels[name] for name in ("loss", "target", "dtype")}},
         **{"quantity": one.quantity, "at": "\n".join(at), "found": one.found, "method": one.method},
         **{"then": one.ulps, "then_conditioned": one.conditioned},
         **{"now": np.nan, "now_conditioned": np.nan, "got": "", "exact": "", "change": ""},

@@ -116,13 +116,18 @@ class Wrong:
 
 
 def groups(store: Store | Answers) -> list[Group]:
-    """Every group of a run, those of several frameworks first, then by how much they share."""
+    """Every group of a run, see `ordered`."""
     answers = Answers.of(store)
     found = []
     for loss in answers.losses:
         for dtype in dict.fromkeys(job.case.dtype for job in answers.by_loss[loss]):
             wrong = gathered(answers, loss, dtype)
             found += [_group(answers, loss, dtype, wrong, links) for links in connected(list(pairs(wrong)))]
+    return ordered(found)
+
+
+def ordered(found: Iterable[Group]) -> list[Group]:
+    """Those of several frameworks first, then by how much they share."""
     return sorted(found, key=lambda one: (-len(one.frameworks), -one.shared, one.loss, one.dtype))
 
 

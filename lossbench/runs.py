@@ -17,7 +17,7 @@ from lossbench.errors import LossbenchError, StoreError
 from lossbench.harness import Progress
 from lossbench.plan import Some
 from lossbench.records import Answer, Refusal
-from lossbench.report import pages
+from lossbench.report import against, hands, pages, single
 from lossbench.report.findings import Findings
 from lossbench.store import Store
 
@@ -40,6 +40,14 @@ class Run:
     def page(self) -> Path:
         """Its report's first page."""
         return self.path / "index.html"
+
+    def single_file(self, file: str | Path | None = None) -> Path:
+        """Put the pages of its report into one HTML file, by default one in its folder with the folder's name.
+
+        Raises:
+            LossbenchError: The file cannot be written.
+        """
+        return single.write(self.path, Path(file) if file else self.path / f"{self.path.resolve().name}.html")
 
     def accuracy(self) -> pd.DataFrame:
         """One row for each loss, target and dtype: verdict and worst errors of value and gradient.
@@ -152,12 +160,25 @@ def opened(
 def completed(store: Store, *, progress: Progress | None = None) -> Run:
     """The run after its missing jobs are done and its report is written."""
     harness.run(store, progress=progress)
-    return _reported(store)
+    return _reported(store, progress)
 
 
-def reported(path: str | Path, budgets: Paths = ()) -> Run:
-    """The run in that folder, with its report written anew; from now on beside these *budgets*, if there are any."""
-    return _reported(_beside(Store.open(path), budgets))
+def reported(
+    path: str | Path, budgets: Paths = (), *, base: str | Path | None = None, progress: Progress | None = None
+) -> Run:
+    """The run in that folder, with its report written anew.
+
+    Args:
+        path: The folder.
+        budgets: What it stands beside from now on, if there are any.
+        base: The run that it is compared with; without one the last of the same suite before it, beside it.
+        progress: Told how many losses are done, how many there are, and which is next.
+
+    Raises:
+        LossbenchError: It cannot be compared with *base*.
+        StoreError: There is no run, or its report cannot be written.
+    """
+    return _reported(_beside(Store.open(path), budgets), progress, base)
 
 
 def compared(path: str | Path, budgets: Paths = ()) -> pd.DataFrame:
@@ -200,12 +221,14 @@ def _beside(store: Store, budgets: Paths) -> Store:
     return store
 
 
-def _reported(store: Store) -> Run:
-    findings = Findings.of(store)
-    try:
-        pages.write(findings)
-    except OSError as error:
-        raise StoreError(f"{error.filename}: the report cannot be written ({error.strerror})") from None
+def _reported(store: Store, progress: Progress | None, base: str | Path | None = None) -> Run:
+    with hands.several(store.path, progress) as several:
+        compared = against.of(several.answers.store, base)
+        findings = Findings.of(store, several)
+        try:
+            pages.write(findings, several, compared)
+        except OSError as error:
+            raise StoreError(f"{error.filename}: the report cannot be written ({error.strerror})") from None
     return Run(store, findings)
 
 

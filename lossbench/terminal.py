@@ -178,15 +178,16 @@ def progress(console: Console) -> Iterator[Tell]:
 
 def _logged(console: Console) -> Tell:
     start = said = monotonic()
-    before: int | None = None  # jobs that an earlier run did
+    before = whole = -1  # how much of how much was done by an earlier run
 
     def tell(done: int, total: int, text: str) -> None:
-        nonlocal said, before
-        before = done if before is None else before
+        nonlocal start, said, before, whole
+        if total != whole:  # something else begins
+            start, before, whole = monotonic(), done, total
         if monotonic() - said >= PAUSE and done > before:
             said = monotonic()
             left = (said - start) / (done - before) * (total - done)
-            console.print(f"{done} of {total} jobs; about {left / 60:.0f} min left", soft_wrap=True)
+            console.print(f"{done} of {total}, {escape(text)}; about {left / 60:.0f} min left", soft_wrap=True)
 
     return tell
 

@@ -15,6 +15,7 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "optax"}
 LAYERS = (
     {"cli", "__main__", "pytest_plugin"},
     {
+        "again",
         "audit",
         "budget",
         "checking",

@@ -145,6 +145,32 @@ def test_the_difference_of_an_exponential_keeps_what_its_rounding_takes():
     assert list(got[1:]) == [0, INF]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("apart", [1e-3, 0.3, 1.0, 80.0])
+def test_the_logarithm_of_a_ratio_is_right_to_two_ulps_near_and_far(dtype, apart):
+    rng = np.random.default_rng(4)
+    a = np.exp(rng.uniform(-80, 80, 400)).astype(dtype)
+    b = a * np.exp(rng.uniform(-apart, apart, 400))
+    b = np.clip(b, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max).astype(dtype)
+    with mpmath.workdps(50):
+        exact = np.array([mpmath.log(mpmath.mpf(float(x)) / mpmath.mpf(float(y))) for x, y in zip(a, b, strict=True)])
+
+    got = applied("log_ratio", a, b)
+
+    errors = [abs(float(mpmath.mpf(float(x)) - y)) for x, y in zip(got, exact, strict=True)]
+    assert np.all(np.array(errors) <= 2 * np.spacing(np.abs(exact.astype(dtype))))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_logarithm_of_a_ratio_is_that_of_its_limits_at_the_ends(dtype):
+    a = np.array([0, 1, 1, INF, 0, INF, -1, -1, NAN, 1, 1], dtype)
+    b = np.array([1, 0, INF, 1, 0, INF, 1, -1, 1, NAN, 1], dtype)
+
+    got = applied("log_ratio", a, b)
+
+    np.testing.assert_array_equal(got, np.array([-INF, INF, -INF, INF, NAN, NAN, NAN, NAN, NAN, NAN, 0], dtype))
+
+
 def test_the_polynomials_are_what_remez_finds():
     stored = tomllib.loads(remez.HERE.read_text(encoding="utf-8"))["float32"]["exp"]
 

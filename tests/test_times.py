@@ -4,9 +4,11 @@ import pandas as pd
 import pytest
 
 from lossbench.quiet import Conditions
-from lossbench.report import index, one
+from lossbench.report import index, times
+from lossbench.report.evidence import Known
 
 ROW = {
+    "job": "0123456789abcdef01234567",
     "target": "torch:eager:cpu",
     "measure": "forward",
     "dtype": "float32",
@@ -35,9 +37,12 @@ ROW = {
 
 def said(*rows, resolution=1.1):
     """Of each row, what stands in each column."""
-    table = one.timings(pd.DataFrame([{**ROW, **row} for row in rows]), resolution)
+    table = times.table(pd.DataFrame([{**ROW, **row} for row in rows]), resolution, Known(loss="huber", hard={}))
     return [
-        {column: " ".join([cell.text, *cell.lines]).strip() for column, cell in zip(table.columns, cells, strict=True)}
+        {
+            column: " ".join([cell.text, *(text for text, _ in cell.links), *cell.lines]).strip()
+            for column, cell in zip(table.columns, cells, strict=True)
+        }
         for cells in table.rows
     ]
 

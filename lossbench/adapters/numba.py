@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -28,11 +27,6 @@ from lossbench.text import Number, Reduction
 
 MODES = ("compiled", "reused")  # reused: the gradients of a timed call go into the same arrays every time
 WIDER = {"float16": "float32", "bfloat16": "float32"}  # Numba has no 16-bit arithmetic on the CPU
-
-# Waiting threads that spin take the cores from whoever computes, and ones that sleep at once need 50 us to wake: they
-# spin for some 10 us. Read when OpenMP is loaded, at the first large call.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _MODULES: dict[tuple[str, ...], ModuleType] = {}  # by loss, digest and dtype: writing one takes longer than loading it
 
@@ -141,10 +135,10 @@ class _Numba:
     def settings(self) -> dict[str, str]:
         return {
             "threads": str(numba.get_num_threads()),
-            "threading layer": numba.threading_layer(),
+            "waiting threads": "look for work for 100 microseconds, then sleep",
             "outputs": "the same arrays for every call" if self._mode == "reused" else "new arrays for every call",
             "float16 and bfloat16": "computed in float32, rounded once",
-            **variables("NUMBA_", "OMP_", "GOMP_", "KMP_", "LOSSBENCH_"),
+            **variables("NUMBA_", "LOSSBENCH_"),
         }
 
     def machine(self) -> dict[str, str]:

@@ -79,7 +79,7 @@ def lines(found: pd.DataFrame, run: Path) -> list[str]:
     for row in worse[:SHOWN]:
         said.append(f"[red]{row['result']}[/red]: {escape(_change(row))}")
     if len(worse) > SHOWN:
-        said.append(f"[red]{len(worse) - SHOWN} more[/red] are in the report, at #budgets")
+        said.append(f"[red]{len(worse) - SHOWN} more[/red] are in the report, at budgets.html")
     for row in found[found["result"] == "better"].to_dict("records")[:SHOWN]:
         said.append(f"[green]better[/green]: {escape(_change(row))}")
     if counts := counted(found):

@@ -47,6 +47,9 @@ def compare(
     ] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown for a pull request here.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page into this folder, or as one file where it ends in .html.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
     """Compare, print, and leave with the comparison's exit code; see `HELP`."""
@@ -61,6 +64,10 @@ def compare(
     for path, text in ((markdown, done.markdown), (junit, done.junit)):
         if path is not None:
             path.write_text(text(), encoding="utf-8")
+    if html is not None:
+        from lossbench.report import two  # imports Matplotlib
+
+        two.write(done, html)
     if summary := os.environ.get(SUMMARY):
         with open(summary, "a", encoding="utf-8") as file:
             file.write(done.markdown())

@@ -82,7 +82,7 @@ def decide(base: Sequence[float], head: Sequence[float], *, bound: float = BOUND
     before, after = np.log(base), np.log(head)
     apart = _apart(before, after, paired=paired)
     count = min(len(before), len(after))
-    shift = float(_between(apart, paired=paired)) if apart.size else math.nan
+    shift = change(base, head, paired=paired)
     if count < FEWEST:
         return Decision(
             ratio=math.exp(shift),
@@ -120,6 +120,12 @@ def decide(base: Sequence[float], head: Sequence[float], *, bound: float = BOUND
         p_faster=test(-bound, "less"),
         p_same=max(test(2 * BOUND, "less"), test(-2 * BOUND, "greater")),
     )
+
+
+def change(base: Sequence[float], head: Sequence[float], *, paired: bool = True) -> float:
+    """The logarithm of head's time to base's, by the Hodges-Lehmann estimate; nan where there are none."""
+    apart = _apart(np.log(base), np.log(head), paired=paired)
+    return float(_between(apart, paired=paired)) if apart.size else math.nan
 
 
 def adjusted(p: Sequence[float]) -> np.ndarray:

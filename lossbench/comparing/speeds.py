@@ -16,7 +16,7 @@ from lossbench.comparing import rule
 from lossbench.comparing.matching import Match, Part, absent
 from lossbench.comparing.rule import Decision
 from lossbench.errors import LossbenchError
-from lossbench.records import Job, Refusal, Timing
+from lossbench.records import REFERENCE, Job, Refusal, Timing
 from lossbench.store import Store
 
 VERDICTS = ("newly failing", "slower", "not measured", "inconclusive", "faster", "new", "dropped", "same")
@@ -24,7 +24,7 @@ FAILING = ("newly failing", "slower")
 WEAK = 0.10  # the smallest change that counts where each run had too few processes: each has a luck of its own
 COLUMNS = (
     *("loss", "target", "dtype", "measure", "case", "verdict", "ratio", "low", "high", "pairs", "evidence", "bound"),
-    *("p", "base", "head", "reason", "changed", "job"),
+    *("p", "base", "head", "base_control", "head_control", "reason", "changed", "job"),
 )
 
 Times = Mapping[int, float]  # seconds of one call by process, or by turn
@@ -46,11 +46,14 @@ def compare(matches: Sequence[Match], base: Part, head: Part, history: Path | st
         bound: The smallest ratio that counts: by the rule, by the A/A controls of the runs, or by history.
         p: Of the likelier direction, adjusted for the whole table.
         base, head: Seconds of one call.
+        base_control, head_control: The ratio that the A/A control of the same case showed in each run, of equals; nan
+            where none was timed.
         reason: Why there is no ratio.
         changed: Whether the loss has another formula or call.
         job: The key of head's job, of base's where head has none.
     """
-    noise = max(_noise(base), _noise(head))
+    first, second = _controls(base), _controls(head)
+    noise = max(rule.fence(list(one.values())) for one in (first, second))
     before = _histories(history, exclude=(base.store, head.store)) if history else {}
     rows: list[dict[str, object]] = []
     decisions: dict[int, Decision] = {}
@@ -59,6 +62,8 @@ def compare(matches: Sequence[Match], base: Part, head: Part, history: Path | st
             row, decision = _row(match, base, head, noise, before.get(_series(match.job), ()))
             if decision:
                 decisions[len(rows)] = decision
+            control = _control(match.job)
+            row["base_control"], row["head_control"] = (math.exp(of.get(control, math.nan)) for of in (first, second))
             rows.append(row)
     slower = rule.adjusted([one.p_slower for one in decisions.values()])
     faster = rule.adjusted([one.p_faster for one in decisions.values()])
@@ -119,17 +124,23 @@ def _row(
 
 def _decision(before: Timing, now: Timing, waits: bool, noise: float) -> tuple[Decision, str]:
     """By pairs of processes where both runs have enough of them, else by turns."""
+    times, both = _compared(before, now, waits)
+    clock = "wall time" if waits else "processor time"
+    if both >= rule.FEWEST:
+        return rule.decide(*times, bound=max(rule.BOUND, noise)), f"{both} pairs of processes, {clock}"
+    # The luck of one process can hide a change as well as make one.
+    decision = dataclasses.replace(rule.decide(*times, bound=max(WEAK, noise), paired=False), p_same=1.0)
+    processes = "1 process" if both < 2 else f"{both} processes"
+    return decision, f"turns of {processes} each, {clock}: weak"
+
+
+def _compared(before: Timing, now: Timing, waits: bool) -> tuple[tuple[list[float], list[float]], int]:
+    """What stands for either side: pairs of processes, or turns where they are too few; and how many both have."""
     first, second = _by_process(before, waits), _by_process(now, waits)
     both = sorted(first.keys() & second.keys())
-    clock = "wall time" if waits else "processor time"
     if len(both) >= rule.FEWEST:
-        times = [first[one] for one in both], [second[one] for one in both]
-        return rule.decide(*times, bound=max(rule.BOUND, noise)), f"{len(both)} pairs of processes, {clock}"
-    turns = list(_by_turn(before, waits).values()), list(_by_turn(now, waits).values())
-    # The luck of one process can hide a change as well as make one.
-    decision = dataclasses.replace(rule.decide(*turns, bound=max(WEAK, noise), paired=False), p_same=1.0)
-    processes = "1 process" if len(both) < 2 else f"{len(both)} processes"
-    return decision, f"turns of {processes} each, {clock}: weak"
+        return ([first[one] for one in both], [second[one] for one in both]), len(both)
+    return (list(_by_turn(before, waits).values()), list(_by_turn(now, waits).values())), len(both)
 
 
 def _waits(part: Part, timing: Timing) -> bool:
@@ -165,15 +176,20 @@ def _median(timing: Timing) -> float:
     return float(np.median(timing.seconds)) / timing.calls
 
 
-def _noise(part: Part) -> float:
-    """What A/A controls of a run show as changes, of which none is one."""
-    changes = []
+def _controls(part: Part) -> dict[str, float]:
+    """What the A/A control of each case of a run shows as a change (its logarithm), which is none."""
+    found = {}
     for job, twin in part.twins:
         one, other = part.by_key.get(job.key), part.by_key.get(twin.key)
         if isinstance(one, Timing) and isinstance(other, Timing):
-            decision, _ = _decision(one, other, _waits(part, one), 0.0)
-            changes.append(math.log(decision.ratio))
-    return rule.fence(changes)
+            times, pairs = _compared(one, other, _waits(part, one))
+            found[_control(job)] = rule.change(*times, paired=pairs >= rule.FEWEST)
+    return found
+
+
+def _control(job: Job) -> str:
+    """What a case is called in both runs, whoever is timed."""
+    return replace(job, case=replace(job.case, digest=""), target=replace(REFERENCE, device=job.target.device)).key
 
 
 def _histories(folder: Path | str, exclude: Sequence[Store]) -> dict[str, list[float]]:

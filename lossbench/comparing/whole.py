@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,8 +14,10 @@ from lossbench.comparing import confirm as again
 from lossbench.comparing import matching, results, speeds
 from lossbench.comparing.matching import Match, Part
 from lossbench.errors import LossbenchError
-from lossbench.runs import Run
 from lossbench.store import Store
+
+if TYPE_CHECKING:
+    from lossbench.runs import Run  # which writes reports, of which comparisons are a part
 
 PASSIVE = ("new", "dropped")  # what a case is called that only one run has
 
@@ -28,6 +31,7 @@ class Comparison:
         differ: In what they differ beside their results: versions, processor, threads.
         results: See `results.compare`.
         speed: See `speeds.compare`.
+        parts: What was compared of base's run and of head's.
     """
 
     base: str
@@ -35,6 +39,7 @@ class Comparison:
     differ: tuple[str, ...]
     results: pd.DataFrame
     speed: pd.DataFrame
+    parts: tuple[Part, Part] = field(repr=False)
 
     @property
     def failing(self) -> int:
@@ -137,13 +142,20 @@ def compare(
     if confirm:
         timed = again.confirmed(timed, matches, left, right, progress)
     names = targets or (str(first.path), str(second.path))
-    return Comparison(base=names[0], head=names[1], differ=_differ(matches, left, right), results=found, speed=timed)
+    return Comparison(
+        base=names[0],
+        head=names[1],
+        differ=_differ(matches, left, right),
+        results=found,
+        speed=timed,
+        parts=(left, right),
+    )
 
 
 def _store(run: Run | Store | str | Path) -> Store:
-    if isinstance(run, Store):
-        return run
-    return run.store if isinstance(run, Run) else Store.open(run)
+    if isinstance(run, str | Path):
+        return Store.open(run)
+    return run if isinstance(run, Store) else run.store
 
 
 def _differ(matches: Sequence[Match], base: Part, head: Part) -> tuple[str, ...]:

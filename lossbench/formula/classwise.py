@@ -17,22 +17,41 @@ from lossbench.formula.page import Outputs, Page
 from lossbench.formula.write import Writer
 
 NARROW = "_narrow"  # behind the name of a function for rows side by side
-_AT_ONCE = """
-@compiled
-def {name}_at_once({arguments}, share, extra{outputs}):
-    number, classes = {array}.shape
+_BEGIN = """    number, classes = {array}.shape
     if number == 0 or classes == 0 or classes {other} NARROW or {unfit}:
         raise ValueError
     divided = number*share + extra
     if not divided:
         divided = {divisor}
     scale = real(wide(1) / divided if divided else {nan})
-    length = max(LANES, BLOCK // classes)
+    length = max(LANES, BLOCK // classes)"""
+_AT_ONCE = f"""
+@compiled
+def {{name}}_at_once({{arguments}}, share, extra{{outputs}}):
+{_BEGIN}
     total, error = wide(0), wide(0)
     for first in range(0, number, length):
         last = min(first + length, number)
-        total, error = compensated(total, error, {name}({sliced}))
+        total, error = compensated(total, error, {{name}}({{sliced}}))
     return real(completed(total, error) / divided)
+
+
+@inlined
+def {{name}}_at_once_block(block, {{arguments}}, scale{{outputs}}, number, length, sums):
+    first = block*length
+    last = min(first + length, number)
+    sums[block] = {{name}}({{sliced}})
+
+
+@compiled
+def {{name}}_at_once_blocks(board, {{arguments}}, share, extra{{outputs}}):
+{_BEGIN}
+    if number < SEVERAL*length:
+        raise ValueError
+    sums = empty(-(-number // length))
+    given = ({{arguments}}, scale{{outputs}}, number, length, sums)
+    distribute(board, task({{name}}_at_once_block, given), sums.shape[0])
+    return real(together(sums) / divided)
 """
 
 Given = Mapping[str, tuple[str, Variable]]  # by their names, identifiers in the text and types

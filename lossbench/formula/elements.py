@@ -26,16 +26,20 @@ def {name}_turns({arguments}):
     return {type}(completed(total, error) / parts)
 
 
-@parallel
-def {name}_blocks({arguments}):
+@inlined
+def {name}_block(block, {given}, number, sums):
+    begin = block * BLOCK
+    sums[block] = {name}(begin, min(begin + BLOCK, number), {given})
+
+
+@compiled
+def {name}_blocks(board, {arguments}):
 {checks}
     sums = empty(-(-number // BLOCK))
-    for block in prange(sums.shape[0]):
-        begin = block * BLOCK
-        sums[block] = {name}(begin, min(begin + BLOCK, number), {given})
+    distribute(board, task({name}_block, ({given}, number, sums)), sums.shape[0])
     return {type}(together(sums) / parts)
 """
-SPREAD = 131072  # elements of the cheapest losses that are worth a second thread
+SPREAD = 262144  # elements of the cheapest losses that are worth a second thread
 _STRETCHES = (
     "first = begin",
     "while first < end:",

@@ -13,12 +13,12 @@ import numpy as np
 from lossbench.formula.graph import ELEMENTARY, Node, number_of
 
 EXPENSIVE = {*ELEMENTARY} - {"abs", "sign", "sqrt"} | {"xlogy", "power_slope", "pow", "log_cosh"}
-EXPENSIVE |= {"exp_below", "exp_difference"}
+EXPENSIVE |= {"exp_below", "exp_difference", "log_ratio"}
 PI = Fraction(math.pi)  # every dtype's nearest number to it is also that to pi
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 _INFIX |= {"and": "and", "or": "or"}
 _CALLS = {name: name for name in ELEMENTARY} | {"max": "maximum", "min": "minimum"}
-_CALLS |= {name: name for name in ("xlogy", "power_slope", "exp_below", "exp_difference", "log_cosh")}
+_CALLS |= {name: name for name in ("xlogy", "power_slope", "exp_below", "exp_difference", "log_cosh", "log_ratio")}
 _CALLS |= {name: name for name in ("nan_of", "weighed")}
 
 

@@ -13,11 +13,10 @@ from lossbench.formula.graph import Node
 
 STARTS = {"row_max": "-inf", "row_min": "inf", "peak": "-inf"}
 _STEPS = {"row_max": "maximum", "row_min": "minimum", "peak": "larger"}
-# nan is the result of the former two, and no peak.
+# nan is their result. What is made of a peak is nan anyway where its row has one.
 _RANKS = {
     "row_max": ("highest", "rank_or_first"),
     "row_min": ("lowest", "rank_or_last"),
-    "peak": ("highest", "rank_or_last"),
 }
 SUMS = ("row_sum", "norm")
 _SCALES = ("", "_large", "_little")
@@ -50,7 +49,8 @@ class Along:
         """Before the loop."""
         name, op = self.name, self.node.op
         if op in STARTS:
-            return [f"{name} = rank_or_last({self.constants.name(STARTS[op])})"]
+            start = self.constants.name(STARTS[op])
+            return [f"{name} = {start}" if op == "peak" else f"{name} = rank_or_last({start})"]
         match op:
             case "row_sum":
                 return [f"{name}, {name}_error = wide(0), wide(0)"] if self._in_parts else [f"{name} = wide(0)"]
@@ -62,20 +62,22 @@ class Along:
         """Before the loop over a piece."""
         return [f"{self.name}_part = {self.constants.name(0)}"] if self._in_parts else []
 
-    def step(self, entry: str) -> list[str]:
-        """In the loop, where *entry* is known, and `new`: whether it was not yet met."""
-        name, zero = self.name, self.constants.name(0)
+    def step(self, entry: str, masked: bool) -> list[str]:
+        """In the loop, where *entry* is known, and, where that is *masked*, `new`: whether it was not yet met."""
+        name, term = self.name, f"select(new, {entry}, {self.constants.name(0)})" if masked else entry
         match self.node.op:
             case "row_sum" if not self._in_parts:
-                return [f"{name} = accumulated({name}, wide(select(new, {entry}, {zero})))"]
+                return [f"{name} = accumulated({name}, wide({term}))"]
             case "row_sum":
-                return [f"{name}_part = accumulated({name}_part, select(new, {entry}, {zero}))"]
+                return [f"{name}_part = accumulated({name}_part, {term})"]
             case "norm":
-                lines = [f"{name}_x = wide(select(new, {entry}, {zero}))"]
+                lines = [f"{name}_x = wide({term})"]
                 if len(self._sums) == 1:
                     return [*lines, f"{name} = accumulated({name}, {name}_x * {name}_x)"]
                 sums = ", ".join(self._sums)
                 return [*lines, f"{sums} = squares({sums}, {name}_x)"]
+            case "peak":
+                return [f"{name} = largest({name}, {entry})"]
         function, rank = _RANKS[self.node.op]
         return [f"{name} = {function}({name}, {rank}({entry}))"]
 
@@ -93,6 +95,8 @@ class Along:
                 return f"real(completed({self.name}, {self.name}_error))" if self._in_parts else f"real({self.name})"
             case "norm":
                 return _root(self._sums)
+            case "peak":
+                return self.name
         return f"ranked({self.name})"
 
 

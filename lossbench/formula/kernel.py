@@ -27,12 +27,22 @@ def {name}({arguments}):
 {body}
 """
 _BLOCKS = """
-@{decorator}
-def {name}_{suffix}({arguments}, length, sums):
-    for block in {loop}(sums.shape[0]):
-        first = block*length
-        last = min(first + length, {length})
-        sums[block] = {name}({sliced})
+@inlined
+def {name}_block(block, {arguments}, length, sums):
+    first = block*length
+    last = min(first + length, {length})
+    sums[block] = {name}({sliced})
+
+
+@compiled
+def {name}_turns({arguments}, length, sums):
+    for block in range(sums.shape[0]):
+        {name}_block(block, {arguments}, length, sums)
+
+
+@compiled
+def {name}_blocks(board, {arguments}, length, sums):
+    distribute(board, task({name}_block, ({arguments}, length, sums)), sums.shape[0])
 """
 
 
@@ -85,12 +95,13 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
     return "".join(
         [
             f'"""Written by lossbench from the formula of a loss, for {dtype}; an edit is lost."""\n\n',
-            "from lossbench.kernels.compile import boolean, compiled, integer, natural, parallel, prange, within\n",
+            "from lossbench.kernels.compile import boolean, compiled, integer, natural, within\n",
             f"from lossbench.kernels.compile import empty, {constants.dtype} as real, float64 as wide\n",
             _imports("primitives", PRIMITIVES, used),
             _imports("sums", SUMS, used),
             _imports("sequences", WHOLE, used),
             _imports("streams", STREAMS, used),
+            _imports("team", TEAM, used),
             _imports("tiles", TILES, used),
             "\n",
             constants.lines(used),
@@ -120,11 +131,11 @@ def has_nests(formula: Formula) -> bool:
 
 PRIMITIVES = (
     *("maximum", "minimum", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sinh", "cosh", "tanh", "softplus"),
-    *("sigmoid", "log_cosh", "xlogy", "power", "power_slope", "exp_below", "exp_difference", "nan_of"),
-    "weighed",
+    *("sigmoid", "log_cosh", "log_ratio", "xlogy", "power", "power_slope", "exp_below", "exp_difference", "nan_of"),
+    *("inlined", "weighed"),
 )
 SUMS = (
-    *("accumulated", "compensated", "completed", "squares", "root", "larger"),
+    *("accumulated", "compensated", "completed", "squares", "root", "larger", "largest"),
     *("highest", "lowest", "rank_or_first", "rank_or_last", "ranked"),
 )
 WHOLE = ("threshold", *SEQUENCES)
@@ -132,9 +143,11 @@ STREAMS = (
     *("BLOCK", "FAR", "LANES", "added", "address", "keep", "overlap", "put", "room"),
     *("SHORT", "STRETCH", "select", "streamed", "stretch", "taken", "together"),
 )
+TEAM = ("distribute", "task")
 TILES = (
-    *("AREA", "NARROW", "REACH", "ROWS", "SPAN", "WINDOW", "entry", "fetch", "recalled", "remember", "space"),
-    "store",
+    *("AREA", "NARROW", "REACH", "ROWS", "SEVERAL", "SPAN", "WINDOW"),
+    *("entry", "fetch", "recalled", "remember", "space"),
+    *("store", "stored"),
 )
 
 
@@ -188,14 +201,8 @@ class _Names:
         every, arguments = f"{first}.shape[0]", ", ".join(self.arguments)
         sliced = {*(self.given[one] for one in self.signature.inputs), "weight", "values", *self.outputs}
         text = _FUNCTION.format(name=name, arguments=arguments, body=f"    number = {every}\n{body}")
-        blocks = {
-            "name": name,
-            "arguments": arguments,
-            "length": every,
-            "sliced": ", ".join(f"{one}[first:last]" if one in sliced else one for one in self.arguments),
-        }
-        text += _BLOCKS.format(suffix="blocks", decorator="parallel", loop="prange", **blocks)
-        return text + _BLOCKS.format(suffix="turns", decorator="compiled", loop="range", **blocks)
+        given = ", ".join(f"{one}[first:last]" if one in sliced else one for one in self.arguments)
+        return text + _BLOCKS.format(name=name, arguments=arguments, length=every, sliced=given)
 
 
 def _in_nests(
@@ -253,10 +260,12 @@ TAKEN = {
     *SUMS,
     *WHOLE,
     *STREAMS,
+    *TEAM,
     *TILES,
-    *("boolean", "integer", "natural", "real", "wide", "empty", "compiled", "parallel", "prange", "within"),
+    *("boolean", "integer", "natural", "real", "wide", "empty", "compiled", "within", "board"),
     *("weight", "weighted", "scale", "values", "write"),
     *("number", "classes", "size", "kept", "total", "loss", "factor", "block", "length", "sums", "first", "last"),
+    "given",
     *("begin", "end", "far", "part", "share", "extra", "parts", "known", "divisor"),
     *(
         "error",

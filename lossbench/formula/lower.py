@@ -9,9 +9,9 @@ another axis),
 
 and a number subtracted from the whole row changes neither of the last two. The new graphs use these primitives
 beside those of `graph`: `argmax` (a label), `at` (the mask of a label), `peak` (the largest entry that is not
-nan), `exp_difference` (exp(a - b) without the rounding of a - b), `exp_below` (the same for an a not above b),
-`power_slope` (e*a**(e - 1), which is 0 for e = 0), `log_cosh` and `nan_of` (its second argument, but nan where the
-first is nan).
+nan), `exp_difference` (exp(a - b) without the rounding of a - b), `exp_below` (exp(a - b) for an a not above b),
+`power_slope` (e*a**(e - 1), which is 0 for e = 0), `log_cosh`, `log_ratio` (log(a/b)) and `nan_of` (its second
+argument, but nan where the first is nan).
 """
 
 from __future__ import annotations
@@ -143,6 +143,9 @@ class _Lowering:
         holds = certain(condition)
         if holds is not None:
             return yes if holds else no
+        ratio = _log_of_ratio(yes, no) if self.by_value else None
+        if ratio is not None:
+            return self.entrywise("log_ratio", *ratio)
         chosen = self.graph.where(condition, yes, no)
         if yes is no:
             return chosen
@@ -244,6 +247,17 @@ class _Lowering:
 
     def node(self, op: str, of: Type, axes: Axes, value: str | None, *args: Node) -> Node:
         return self.graph.rebuild(Node(op, args, of, axes, value), *args)
+
+
+def _log_of_ratio(near: Node, far: Node) -> tuple[Node, ...] | None:
+    """The a and b of `-log1p((b - a)/a)` and `log(a) - log(b)`, which are log(a/b) whichever of them is chosen."""
+    match near, far:
+        case (
+            Node(op="neg", args=(Node(op="log1p", args=(Node(op="div", args=(Node(op="sub", args=gap), below)),)),)),
+            Node(op="sub", args=(Node(op="log", args=(a,)), Node(op="log", args=(b,)))),
+        ) if below is a and gap[0] is b and gap[1] is a:
+            return a, b
+    return None
 
 
 def _comparisons(condition: Node) -> list[Node]:

@@ -22,12 +22,18 @@ _PIECES = (
     ("for first in range(0, classes, REACH):", 0),
     ("length = min(REACH, classes - first)", 1),
 )
-_WINDOWS = (
-    ("whole = length - length % LANES", 0),
-    ("for again in range(2 if whole < length else 1):", 0),
-    ("back = LANES - (whole if again else 0)", 1),
-    ("for k in range(length - LANES if again else 0, length if again else whole):", 1),
-)
+# What is beyond the last whole vectors is computed together with some before it, which sums leave out.
+_WHOLE = (("whole = length - length % LANES", 0), ("for k in range(whole):", 0))
+_REST = (("if whole < length:", 0), ("for k in range(length - LANES, length):", 1))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one number for each class is kept: the functions that read and write it, and their arguments."""
+
+    read: str
+    write: str
+    where: str
 
 
 @dataclass
@@ -35,7 +41,9 @@ class Writer:
     """Writes one function."""
 
     page: Page
-    kept: dict[Node, str] = field(default_factory=dict)  # one for each class: where it lies
+    kept: dict[Node, Place] = field(default_factory=dict)  # one for each class: where it lies
+    length: int = 0  # how many of them lie in rooms of their own along the rows
+    spare: list[str] = field(default_factory=list)  # arrays that are not written before all that is kept was read
     written: set[Node] = field(default_factory=set)  # those of `kept` that lie there
     stages: dict[Node, int] = field(default_factory=dict)
     arrays: list[str] = field(default_factory=list)  # that gradients of rows are stored in
@@ -46,6 +54,9 @@ class Writer:
         nodes = list(topological(*outputs.nodes))
         self.stages = stages_of(nodes)
         self.arrays = [str(node.value) for node in outputs.stores]
+        last = max((self.stages[node.args[0]] for node in nodes if node.op in REDUCTIONS), default=0)
+        if len(outputs.stores) == 1 and self.stages[outputs.stores[0].args[0]] == last:
+            self.spare = list(self.arrays)
         self._fix(nodes)
         self.page.line(1, "total = wide(0)")
         self.page.line(1, "for start in range(0, number, tile):")
@@ -70,7 +81,7 @@ class Writer:
             lines.append("tile = ROWS")
         else:
             lines.append("tile = max(1, min(ROWS, SPAN // classes))")
-            lines += [f"kept = empty({len(self.kept)}*tile*classes, real)"] if self.kept else []
+            lines += [f"kept = empty({self.length}*tile*classes, real)"] if self.length else []
         lines += [f"{room} = space({given})" for room, given in self.page.rooms.items()]
         if "fresh" in self.page.rooms:
             one, zero = map(self.page.constants.name, (1, 0))
@@ -142,11 +153,15 @@ class Writer:
         here = set(self._entries(node.args[0] for node in group))
         for node in self._entries(later, stop=here):
             if node in here and node.op in (*EXPENSIVE, "div") and node not in self.kept:
-                at = len(self.kept)
-                self.kept[node] = f"kept, ({at}*tile + r)*classes + at"
                 if self.page.narrow:
-                    self.kept[node] = f"kept_{at}, at + r"
-                    self.page.room(f"kept_{at}", self.page.constants.name(0), "AREA")
+                    at = f"kept_{len(self.kept)}"
+                    self.kept[node] = Place("taken", "put", f"{at}, at + r")
+                    self.page.room(at, self.page.constants.name(0), "AREA")
+                elif self.spare:
+                    self.kept[node] = Place("stored", "store", f"{self.spare.pop()}, row + at")
+                else:
+                    self.kept[node] = Place("recalled", "remember", f"kept, ({self.length}*tile + r)*classes + at")
+                    self.length += 1
 
     def _entries(self, rows: Iterable[Node], stop: Container[Node] = ()) -> list[Node]:
         """The nodes that entries of *rows* are made of, arguments first; those of *stop* too, but not beyond."""
@@ -177,8 +192,11 @@ class Writer:
         for fold in folds:
             self.page.extend(3, fold.begin())
         depth, summed = 3, any(node.op in SUMS for node in group)
-        if summed:
+        kept = [place.where for place in self.kept.values() if place.read == "stored"]
+        turned = [node.value for node in group if node.op == "store" and f"{node.value}, row + at" in kept]
+        if summed or turned:
             self.page.room("fresh", self.page.constants.name(0), "WINDOW")
+        if summed:
             depth = 4
             for line, deeper in _PIECES:
                 self.page.line(3 + deeper, line)
@@ -186,18 +204,25 @@ class Writer:
                 self.page.extend(depth, fold.begin_piece())
         else:
             self.page.line(3, "first, length = 0, classes")
-        for line, deeper in _WINDOWS:
-            self.page.line(depth + deeper, line)
-        inside = depth + 2
-        self.page.line(inside, "at = first + k")
-        if summed:
-            self.page.line(inside, f"new = taken(fresh, back + k) > {self.page.constants.name(0)}")
-        self._write_entries(inside, entries, known, "at")
-        for node in group:
-            if node.op == "store":
-                self.page.line(inside, f"store({node.value}, row + at, {self.page.name(node.args[0], known)})")
-        for fold in folds:
-            self.page.extend(inside, fold.step(self.page.name(fold.node.args[0], known)))
+        written = set(self.written)
+        for header, masked in ((_WHOLE, False), (_REST, True)):
+            for line, deeper in header:
+                self.page.line(depth + deeper, line)
+            inside = depth + 1 + masked
+            self.page.line(inside, "at = first + k")
+            if masked and (summed or turned):
+                self.page.line(inside, f"new = taken(fresh, LANES - whole + k) > {self.page.constants.name(0)}")
+            self.written = set(written)
+            inner = dict(known)
+            self._write_entries(inside, entries, inner, "at")
+            for node in group:
+                if node.op == "store":
+                    stored = self.page.name(node.args[0], inner)
+                    if masked and node.value in turned:
+                        stored = f"select(new, {stored}, stored({node.value}, row + at))"
+                    self.page.line(inside, f"store({node.value}, row + at, {stored})")
+            for fold in folds:
+                self.page.extend(inside, fold.step(self.page.name(fold.node.args[0], inner), masked))
         for fold in folds:
             self.page.extend(depth, fold.finish_piece())
         for fold in folds:
@@ -249,15 +274,14 @@ class Writer:
     def _write_entries(self, depth: int, entries: Iterable[Node], known: dict[Node, str], index: str) -> None:
         """What one class has; what is kept is read, or written where it is new."""
         new = []
-        read, write = ("taken", "put") if self.page.narrow else ("recalled", "remember")
         for node in entries:
             place = self.kept.get(node)
             if node in self.written and place is not None:
-                known[node] = self.page.assign(depth, f"{read}({place})")
+                known[node] = self.page.assign(depth, f"{place.read}({place.where})")
                 continue
             known[node] = self.page.assign(depth, self.page.text(node, known, index))
             if place is not None:
-                self.page.line(depth, f"{write}({place}, {known[node]})")
+                self.page.line(depth, f"{place.write}({place.where}, {known[node]})")
                 new.append(node)
         self.written.update(new)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import prod
 from types import ModuleType
@@ -18,9 +17,10 @@ from lossbench.formula.node import Kind, Variable, variable_of
 from lossbench.kernels.compile import first
 from lossbench.kernels.given import converted
 from lossbench.kernels.outputs import Out, check, named
-from lossbench.kernels.quick import THREADS, Quick, quick, unusual
-from lossbench.kernels.streams import BLOCK
-from lossbench.kernels.tiles import NARROW
+from lossbench.kernels.quick import Quick, quick, unusual
+from lossbench.kernels.streams import BLOCK, LANES
+from lossbench.kernels.team import spread
+from lossbench.kernels.tiles import NARROW, SEVERAL
 
 BATCH = "batch"  # the axis of points, or of a batch's entries
 _SPREAD = 2  # blocks from which on threads are worth their start
@@ -147,10 +147,11 @@ class Kernel:
         name = "value_and_gradient" if self.gradient else "value"
         name += "_each" * (values is not None) + "_weighted" * (weight is not None)
         both = getattr(module, f"{name}_turns"), getattr(module, f"{name}_blocks")
-        parallel = len(arguments[0]) >= module.SPREAD and get_num_threads() > 1
         weights, last = [] if weight is None else [weight], [] if values is None else [values]
-        with first(both[parallel]), THREADS if parallel else nullcontext():
-            value = both[parallel](*arguments, *weights, share, extra, *slopes, *last)
+        every = (*arguments, *weights, share, extra, *slopes, *last)
+        ready = _ready(both[0]), _ready(both[1])
+        size = len(arguments[0]) / module.SPREAD
+        value = spread(*ready, every, size) if size >= 1 else ready[0](*every)
         if weight is None and (self.reduction != "mean" or self.count is not None):
             behind = [*arguments[len(self.inputs) :], share, extra]
             turns, blocks = (one if one.signatures else unusual for one in both)
@@ -177,9 +178,10 @@ class Kernel:
     def _is_plain(
         self, module: ModuleType, sizes: Mapping[str, int], weight: np.ndarray | None, values: np.ndarray | None
     ) -> bool:
-        """Whether one function gives the sum or mean over rows, which do not need several threads."""
+        """Whether one function gives the sum or mean over rows: not where few long rows are for several threads."""
         rows = hasattr(module, "value_at_once") and weight is None and values is None and sizes[BATCH] > 0
-        return rows and (get_num_threads() == 1 or prod(sizes.values()) < _SPREAD * BLOCK)
+        many = rows and sizes[BATCH] >= SEVERAL * max(LANES, BLOCK // sizes["class"])
+        return rows and (many or get_num_threads() == 1 or prod(sizes.values()) < _SPREAD * BLOCK)
 
     def _of_rows(
         self,
@@ -193,10 +195,15 @@ class Kernel:
         share = (self.count or 0.0) if self.reduction == "mean" else 0.0
         behind = [*arguments[len(self.inputs) :], share, 0.0 if self.reduction == "mean" else 1.0]
         name = "value_and_gradient" if self.gradient else "value"
-        function = getattr(module, f"{name}_narrow_at_once" if sizes["class"] < NARROW else f"{name}_at_once")
-        with first(function):
-            value = function(*arguments[: len(self.inputs)], *behind, *slopes)
-        self._hasten(function, unusual, _SPREAD * BLOCK // sizes["class"], given, behind, None)
+        name += "_narrow" * (sizes["class"] < NARROW)
+        both = getattr(module, f"{name}_at_once"), getattr(module, f"{name}_at_once_blocks")
+        many = SEVERAL * max(LANES, BLOCK // sizes["class"])
+        every = (*arguments[: len(self.inputs)], *behind, *slopes)
+        ready = _ready(both[0]), _ready(both[1])
+        size = prod(sizes.values()) / (_SPREAD * BLOCK)
+        value = spread(*ready, every, size) if sizes[BATCH] >= many else ready[0](*every)
+        turns, blocks = (one if one.signatures else unusual for one in both)
+        self._hasten(turns, blocks, max(1, min(many, _SPREAD * BLOCK // sizes["class"])), given, behind, None)
         return self.dtype.type(value)
 
     def _reduced(
@@ -231,11 +238,9 @@ class Kernel:
         if self.batchwise or rows <= length:
             return float(getattr(module, name)(*arguments))
         sums = np.empty(-(-rows // length))
-        if get_num_threads() == 1 or rows < _SPREAD * length:
-            getattr(module, f"{name}_turns")(*arguments, length, sums)
-        else:
-            with THREADS:
-                getattr(module, f"{name}_blocks")(*arguments, length, sums)
+        turns, blocks = getattr(module, f"{name}_turns"), getattr(module, f"{name}_blocks")
+        every, size = (*arguments, length, sums), rows / (_SPREAD * length)
+        spread(turns, blocks, every, size) if size >= 1 else turns(*every)
         with np.errstate(all="ignore"):
             return float(sums.sum())
 
@@ -297,3 +302,13 @@ class Kernel:
         given = named(out, [name for name in shapes if not self.gradient or name != "value"])
         check(given, shapes, self.dtype, {**inputs, "sample_weight": weight})
         return {name: given[name] if name in given else np.empty(shape, self.dtype) for name, shape in shapes.items()}
+
+
+def _ready(function: Callable[..., Any]) -> Callable[..., Any]:
+    """*function*, compiled by one caller alone."""
+
+    def called(*arguments: Any) -> Any:
+        with first(function):
+            return function(*arguments)
+
+    return called

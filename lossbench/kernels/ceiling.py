@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from lossbench.kernels.team import distribute, spread, task
+
 LINE = 64  # bytes: a cache line, and the widest register
 UNROLLED = 4  # lines of each array in one step, each with an accumulator of its own
 PART = 2**18  # bytes of an array that a thread moves at a time, where there are several
@@ -43,11 +45,12 @@ def move(reads: tuple[int, ...], writes: tuple[int, ...], size: int, *, streamed
         streamed: Whether the stores go past the caches.
         threads: 1, or as many as Numba is set to.
     """
+    alone = _streamed if streamed else _stored
     if threads > 1 and (len(reads) + len(writes)) * size >= WORTH:
         parts = np.empty(-(-size // PART), np.int64)
-        (_streamed_parts if streamed else _stored_parts)(reads, writes, size, parts)
-        return int(parts[0])
-    return int((_streamed if streamed else _stored)(reads, writes, 0, size))
+        shared, times = _streamed_parts if streamed else _stored_parts, (len(reads) + len(writes)) * size / WORTH
+        return int(spread(lambda *_: alone(reads, writes, 0, size), shared, (reads, writes, size, parts), times))
+    return int(alone(reads, writes, 0, size))
 
 
 def _moving(nontemporal: bool) -> Any:
@@ -108,17 +111,27 @@ def _streamed(reads, writes, first, last):  # type: ignore[no-untyped-def]
     return _move_streamed(reads, writes, first, last)
 
 
-@numba.njit(nogil=True, cache=True, parallel=True)
-def _stored_parts(reads, writes, size, parts):  # type: ignore[no-untyped-def]
-    length = -(-size // (parts.size * LINE)) * LINE
-    for part in numba.prange(parts.size):
-        first = min(np.int64(part) * length, size)
-        parts[part] = _move_stored(reads, writes, first, min(first + length, size))
+@numba.njit(nogil=True)
+def _stored_part(part, reads, writes, size, length, parts):  # type: ignore[no-untyped-def]
+    first = min(part * length, size)
+    parts[part] = _move_stored(reads, writes, first, min(first + length, size))
 
 
-@numba.njit(nogil=True, cache=True, parallel=True)
-def _streamed_parts(reads, writes, size, parts):  # type: ignore[no-untyped-def]
+@numba.njit(nogil=True)
+def _streamed_part(part, reads, writes, size, length, parts):  # type: ignore[no-untyped-def]
+    first = min(part * length, size)
+    parts[part] = _move_streamed(reads, writes, first, min(first + length, size))
+
+
+@numba.njit(nogil=True, cache=True)
+def _stored_parts(board, reads, writes, size, parts):  # type: ignore[no-untyped-def]
     length = -(-size // (parts.size * LINE)) * LINE
-    for part in numba.prange(parts.size):
-        first = min(np.int64(part) * length, size)
-        parts[part] = _move_streamed(reads, writes, first, min(first + length, size))
+    distribute(board, task(_stored_part, (reads, writes, size, length, parts)), parts.size)
+    return parts[0]
+
+
+@numba.njit(nogil=True, cache=True)
+def _streamed_parts(board, reads, writes, size, parts):  # type: ignore[no-untyped-def]
+    length = -(-size // (parts.size * LINE)) * LINE
+    distribute(board, task(_streamed_part, (reads, writes, size, length, parts)), parts.size)
+    return parts[0]

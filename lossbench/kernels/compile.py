@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any, cast
 
 import numba
-from numba import prange
 from numpy import bool_ as boolean
 from numpy import empty, float32, float64
 from numpy import int64 as integer
@@ -37,8 +36,6 @@ __all__ = [
     "integer",
     "load",
     "natural",
-    "parallel",
-    "prange",
     "within",
 ]
 
@@ -65,14 +62,6 @@ def first(function: Any) -> Iterator[None]:
     with nullcontext() if function.signatures else _COMPILING:
         yield
         function.disable_compile()
-
-
-def parallel(function: Function) -> Function:
-    """The same, with the steps of `prange` spread over threads."""
-    return cast(
-        Function,
-        numba.njit(function, error_model="numpy", fastmath=FASTMATH, nogil=True, cache=True, parallel=True),
-    )
 
 
 def folder() -> Path:
@@ -135,6 +124,7 @@ def _foundation() -> str:
             "sequences",
             "streams",
             "sums",
+            "team",
             "tiles",
         )
     ]

@@ -71,11 +71,11 @@ def exp_below(a: Number, b: Number) -> Number:
     base, rest = where(far, b, 0.0), where(far, 0.0, b)
     k = rest.times_plus(inverse, c.magic) - c.magic
     below = k.times_plus(-c.low, k.times_plus(-c.high, rest))
-    least, moved, magic = rest + c.least, rest * -inverse, c.magic + a.format.bias + c.more
+    least, moved, magic = rest + c.least, rest * -inverse, rest.constant(c.magic + a.format.bias + c.more)
     x = a - base
     x = where(x < least, least, x)
     shifted = x.times_plus(inverse, moved) + magic
-    n = (shifted - magic) + k
+    n = shifted - (magic - k)
     one, _ = _exponential(n.times_plus(-c.low, n.times_plus(-c.high, x)) - below)
     return where(a.equals(b), 1.0, one * _power_below(shifted) * 2.0**-c.more)
 
@@ -160,6 +160,35 @@ def log(x: Number) -> Number:
     k = _as_number(biased) - where(subnormal, x.constant(_offset(format_) + more), _offset(format_))
     ends = where(x.equals(0.0), -math.inf, where(x < 0.0, math.nan, x))
     return where((x > 0.0) & (x < math.inf), _log_of(f, k), ends)
+
+
+def log_ratio(a: Number, b: Number) -> Number:
+    """log(a/b), with one division, which neither overflows nor vanishes.
+
+    With a = m*2**k*b, m some 1 and its half at most away from it, that is k*ln 2 + 2*atanh(s), s = (m - 1)/(m + 1).
+    """
+    c, format_ = coefficients(a.format), a.format
+    least, more = 2.0 ** (1 - format_.bias), format_.fraction + 1
+    low, below = a < least, b < least
+    numerator, denominator = where(low, a * 2.0**more, a).bits(), where(below, b * 2.0**more, b).bits()
+    scaled = (denominator & (2**format_.fraction - 1)) + format_.bits(1.0)
+    distance, half, sign = numerator - denominator, 2 ** (format_.fraction - 1), -(2 ** (format_.integer.width - 1))
+    shifted = (distance + (sign + half)) >> format_.fraction
+    upper = (scaled + distance + sign - (shifted << format_.fraction)).number()
+    lower = scaled.number()
+    offset = 2.0**format_.fraction - (sign >> format_.fraction)
+    k = _as_number(shifted) - offset - where(low, a.constant(more), 0.0) + where(below, a.constant(more), 0.0)
+    s = (upper - lower) / (upper + lower)  # of which the difference is exact
+    square = s * s
+    double = s + s
+    small = (square * s).times_plus(_polynomial("log1p", square), k * c.low)
+    large = k * c.high
+    total = large + double
+    found = total + (((large - total) + double) + small)
+    ends = where(a > b, a.constant(math.inf), where(a < b, a.constant(-math.inf), math.nan))
+    ends = where((a < 0.0) | (b < 0.0), math.nan, ends)
+    inside = (a > 0.0) & (b > 0.0) & (a < math.inf) & (b < math.inf)
+    return where(inside, found, ends)
 
 
 def log1p(x: Number) -> Number:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from threading import Lock
 from typing import Any
 
 import numpy as np
-from numba import config, get_num_threads
 
 from lossbench.kernels.outputs import Out
+from lossbench.kernels.team import spread
 
-THREADS = Lock()  # Numba's own threads end the process when two callers share them
 Quick = Callable[[Mapping[str, Any], Out], Any]
 
 
@@ -49,11 +47,8 @@ def quick(
     one, tail = dtype.type(1), tuple(behind)  # one times a float is of its dtype, and faster made than the dtype's own
     taken = itemgetter(*inputs) if len(inputs) > 1 else _only(inputs[0])
 
-    def spread(*arguments: Any) -> Any:
-        if config.NUMBA_NUM_THREADS == 1 or get_num_threads() == 1:
-            return turns(*arguments)
-        with THREADS:
-            return blocks(*arguments)
+    def several(*arguments: Any) -> Any:
+        return spread(turns, blocks, arguments, len(arguments[0]) / many)
 
     def fits(given: Mapping[str, Any]) -> bool:
         return all(given[name] == number for name, number in checked)
@@ -62,7 +57,7 @@ def quick(
         if out is not None or len(given) != size or (checked and not fits(given)):
             raise KeyError
         arrays = taken(given)
-        function = turns if len(arrays[0]) < many else spread
+        function = turns if len(arrays[0]) < many else several
         return one * function(*(arrays + tail))
 
     def of_gradient(given: Mapping[str, Any], out: Any) -> Any:
@@ -72,7 +67,7 @@ def quick(
         length = len(arrays[0])
         if out is None:
             out = np.empty(length, dtype)
-        function = turns if length < many else spread
+        function = turns if length < many else several
         return one * function(*(arrays + tail + (out,))), {slopes[0]: out}
 
     def of_several(given: Mapping[str, Any], out: Any) -> Any:
@@ -87,7 +82,7 @@ def quick(
             written = tuple(out[name] for name in outputs)
         else:
             raise KeyError
-        function = turns if len(arrays[0]) < many else spread
+        function = turns if len(arrays[0]) < many else several
         value = function(*(arrays + tail + written))
         value = written[-1] if outputs[-1] == "value" else one * value
         return (value, dict(zip(slopes, written, strict=False))) if slopes else value

@@ -45,6 +45,15 @@ def _extreme(name: str) -> Any:
 larger = _extreme("llvm.maxnum")
 
 
+def _largest(builder: Any, a: Any, b: Any) -> Any:
+    numbers = {"flags": ("nnan", "nsz")}
+    return builder.select(builder.fcmp_ordered(">", b, a, **numbers), b, a, **numbers)
+
+
+# Of numbers alone: beside nan it may be anything.
+largest = _step(_largest)
+
+
 def _rank(first: bool) -> Any:
     """A number as an integer in the same order, nan above or below all others: largest and smallest ones of integers
     LLVM finds in a loop of vectors beside sums, those of numbers only alone."""
@@ -92,8 +101,9 @@ rank_or_last = _rank(False)
 highest = _extreme("llvm.smax")
 lowest = _extreme("llvm.smin")
 
-# LLVM may add in any order, hence in vectors: some 32 partial sums side by side, added in the end.
-accumulated = _step(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc",)))
+# LLVM may add in any order, hence in vectors: some 32 partial sums side by side, added in the end. What a select makes
+# 0 it need not add, if the sign of 0 does not matter.
+accumulated = _step(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc", "nsz")))
 # The flag says nothing of sums; without any they would get that of the kernel, and a product contracted into them.
 _plus = _step(lambda builder, a, b: builder.fadd(a, b, flags=("arcp",)))
 _minus = _step(lambda builder, a, b: builder.fsub(a, b, flags=("arcp",)))

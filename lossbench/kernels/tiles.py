@@ -11,11 +11,12 @@ from numba.extending import intrinsic
 from lossbench.kernels.streams import LANES
 
 ROWS = 32  # in a tile
+SEVERAL = 4  # blocks of rows from which on several threads share them as they are
 NARROW = 64  # rows of fewer classes are computed side by side
 SPAN = 2048  # numbers in a tile of other rows
 AREA = ROWS * NARROW
 REACH = 1024  # numbers of a row that are added in the kernel's dtype
-WINDOW = LANES + REACH
+WINDOW = 2 * LANES
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
@@ -76,6 +77,12 @@ def remember(typing: Any, array: Any, at: Any, x: Any) -> Any:
 def store(typing: Any, array: Any, at: Any, x: Any) -> Any:
     """Write a gradient's entry."""
     return types.none(array, types.intp, array.dtype), _entry("stored")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def stored(typing: Any, array: Any, at: Any) -> Any:
+    """What was written where the gradient's entry will be."""
+    return array.dtype(array, types.intp), _entry("stored")
 
 
 @intrinsic  # type: ignore[untyped-decorator]

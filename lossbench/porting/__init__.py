@@ -22,7 +22,7 @@ from lossbench.porting.source import Source, chosen
 from lossbench.records import Target
 from lossbench.workers import Worker
 
-__all__ = ["Gap", "Port", "Proof", "Recipe", "port"]
+__all__ = ["Gap", "Port", "Proof", "Recipe", "drafted", "port"]
 
 ALIASES = {"keras": "tensorflow", "optax": "jax", "pytorch": "torch", "tf": "tensorflow"}
 
@@ -120,7 +120,8 @@ def _tried(worker: Worker | str, source: Source, text: str, folder: Path) -> _Si
     return _Side(arrays={name: arrays.get(key) for name, key in found.arrays.items()}, failed=found.failed)
 
 
-def _port(source: Source, framework: str, here: _Side, plainer: _Side | None, folder: Path) -> Port:
+def drafted(source: Source, framework: str) -> Port:
+    """The same loss in *framework*, not run."""
     loss, own = source.loss, source.loss.frameworks.get(framework)
     if own is None:
         return Port(
@@ -132,19 +133,26 @@ def _port(source: Source, framework: str, here: _Side, plainer: _Side | None, fo
     text = written.target(source.problem, framework, source.reduction)
     weighted = written.target(source.weighted, framework, source.reduction) if source.weighted else ""
     before, conversions = notes.conversions(source.entry, source.public, framework, text)
-    found = Port(
+    return Port(
         framework=framework,
         form=own.form,
         code=written.script(written.lean(text), framework, source.rows, before),
         weighted=layout.folded(written.lean(weighted)) if weighted else "",
         conversions=conversions,
-        conventions=notes.conventions(source.entry, framework, source.reduction),
+        conventions=notes.conventions(loss, framework, source.reduction),
         notes=notes.differences(source.problem, source.reduction, source.framework, framework),
     )
+
+
+def _port(source: Source, framework: str, here: _Side, plainer: _Side | None, folder: Path) -> Port:
+    found = drafted(source, framework)
+    if not found.code:
+        return found
     if here.missing:
         return replace(found, unproved=f"{source.framework}: {here.missing}")
+    text = written.target(source.problem, framework, source.reduction)
     with workers.opened(_target(framework), folder) as worker:
-        there = _tried(worker, source, written.tabled(text, loss, framework, proof.TABLE), folder)
+        there = _tried(worker, source, written.tabled(text, source.loss, framework, proof.TABLE), folder)
     if there.missing:
         return replace(found, unproved=f"{framework}: {there.missing}")
     words = "; ".join(side.failed for side in (here, there) if side.failed)

@@ -7,6 +7,7 @@ import numpy as np
 from lossbench import spec
 from lossbench.callables import Entry
 from lossbench.inputs import Problem
+from lossbench.loss import Loss
 from lossbench.messages import Public
 from lossbench.porting import reading
 from lossbench.porting.reductions import Reduction
@@ -58,9 +59,8 @@ def _dtypes(entry: Entry, framework: str, text: str) -> list[str]:
     return found
 
 
-def conventions(entry: Entry, framework: str, reduction: Reduction) -> list[str]:
+def conventions(loss: Loss, framework: str, reduction: Reduction) -> list[str]:
     """What means divide by, without weights and with them."""
-    loss = entry.loss
     each = "rows" if loss.axes else "elements"
     terms = loss.formula_text.divisor.strip()
     counted = f"the number of {each}" if terms == "1" else f"the sum of `{terms}`"

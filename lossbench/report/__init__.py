@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lossbench.report import pages
+from lossbench.report import against, pages
 from lossbench.report.findings import Findings
 from lossbench.store import Store
 
@@ -15,4 +15,5 @@ def write(store: Store) -> Path:
     Returns:
         The index page.
     """
-    return pages.write(Findings.of(store))
+    findings = Findings.of(store)
+    return pages.write(findings, compared=against.of(findings.answers.store))

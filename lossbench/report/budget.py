@@ -1,4 +1,4 @@
-"""What the index says of budgets: what is worse than the version was measured to be, what is better, what has none."""
+"""The page of budgets: what is worse than the version was measured to be, what is better, what has none."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ RESULTS: Mapping[str, Mark] = {
 CHANGED = ("worse", "no answer", "worse elsewhere", "better")
 
 
-def section(frame: pd.DataFrame) -> dict[str, object]:
-    """All that the section takes."""
+def page(frame: pd.DataFrame) -> Mapping[str, object]:
+    """The content of the template."""
     return {
-        "marks": RESULTS,
+        "results": RESULTS,
         "counts": comparison.counts(frame),
         "changed": changed(frame),
         "targets": by_target(frame),

@@ -100,6 +100,11 @@ def errors(found: Mapping[str, Mapping[str, pd.DataFrame]], scale: Scale, top: f
     pictures = []
     with svg.style():
         figure, both = _axes_of_errors(scale, top)
+        alone = svg.inline(figure, "axes", "")
+        for axes in both:  # the same for all targets, they take longer than the marks
+            axes.set_axis_off()
+            axes.set_title("", loc="left")
+            axes.lines[0].remove()
         for number, (target, frames) in enumerate(found.items()):
             marks = [
                 mark
@@ -110,8 +115,8 @@ def errors(found: Mapping[str, Mapping[str, pd.DataFrame]], scale: Scale, top: f
                 )
             ]
             label = f"error of {loss} by {target} against the input, in ulps"
-            pictures.append(svg.inline(figure, f"errors-{number}", label))
-            for mark in marks:  # the axes are the same for all targets, and take longer than the marks
+            pictures.append(svg.over(alone, svg.inline(figure, f"errors-{number}", label), f"errors-{number}-"))
+            for mark in marks:
                 mark.remove()
     return pictures
 
@@ -144,7 +149,9 @@ def _marks(axes: Axes, x: np.ndarray, ulps: np.ndarray, scale: Scale, top: float
         worst = int(np.argmax(error))
         height = max(error[worst], SMALLEST)
         x_of_worst = scale.unit(at[[worst]])
-        marks += axes.plot(x_of_worst, [height], "o", markerfacecolor="none", markeredgecolor=ink, markersize=8)
+        marks += axes.plot(
+            x_of_worst, [height], "o", markerfacecolor="none", markeredgecolor=ink, markersize=8, clip_on=False
+        )
     strange = np.isinf(ulps) & np.isfinite(x)  # nan or an infinity came out, or belonged there
     if strange.any():
         height_of_all = np.full(strange.sum(), top)

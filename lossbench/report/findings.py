@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,34 +18,67 @@ from lossbench.conventions import proofs
 from lossbench.lineage import Group
 from lossbench.loss import Loss
 from lossbench.quiet import Conditions
-from lossbench.records import REFERENCE, Answer, Died, Environment, Job, Record, Refusal
+from lossbench.records import (
+    REFERENCE,
+    Answer,
+    Died,
+    Environment,
+    Job,
+    Observed,
+    Output,
+    Record,
+    Refusal,
+    Timing,
+    decode,
+    encode,
+)
+from lossbench.report.hands import Hands
 from lossbench.store import Store
 from lossbench.suite import Suite
 
+FRAMES = ("jobs", "cells", "hessians", "edges", "divergences", "medians", "lengths", "kept", "facts", "budgets")
 
-class _Read(Store):
-    """A store that nobody writes to any more: each part of it is read once."""
 
-    def jobs(self) -> list[Job]:
-        return self._jobs
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What is judged of some losses, as `Findings` has it of all."""
 
-    def losses(self) -> dict[str, Loss]:
-        return self._losses
+    jobs: pd.DataFrame
+    cells: pd.DataFrame
+    hessians: pd.DataFrame
+    edges: pd.DataFrame
+    divergences: pd.DataFrame
+    lengths: pd.DataFrame
+    kept: pd.DataFrame
+    lineage: Sequence[Group]
 
-    def records(self) -> list[Record]:
-        return self._records
+    @classmethod
+    def of(cls, answers: Answers) -> Judged:
+        """That of the losses of these answers."""
+        jobs = accuracy.jobs(answers)
+        return cls(
+            jobs=jobs,
+            cells=accuracy.cells(jobs),
+            hessians=hessians.cells(hessians.jobs(answers)),
+            edges=accuracy.edges(answers),
+            divergences=accuracy.divergences(answers),
+            lengths=lengths.errors(answers),
+            kept=kept.points(answers),
+            lineage=lineage.groups(answers),
+        )
 
-    @cached_property
-    def _jobs(self) -> list[Job]:
-        return super().jobs()
+    @classmethod
+    def joined(cls, parts: Sequence[Judged]) -> Judged:
+        """That of all losses, from that of each."""
+        names = [one.name for one in fields(cls) if one.name != "lineage"]
+        frames = {name: _joined([getattr(part, name) for part in parts]) for name in names}
+        return cls(**frames, lineage=lineage.ordered(group for part in parts for group in part.lineage))
 
-    @cached_property
-    def _losses(self) -> dict[str, Loss]:
-        return super().losses()
 
-    @cached_property
-    def _records(self) -> list[Record]:
-        return super().records()
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All rows, with the types that they have together: a column may be empty for one loss, and text for another."""
+    some = [frame for frame in frames if len(frame)] or list(frames[:1])
+    return pd.concat([frame.astype(object) for frame in some], ignore_index=True).infer_objects()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +88,7 @@ class Findings:
     Attributes:
         path: The folder of the run, which gets the pages.
         planned: Every job of the plan.
+        targets: The names of those measured, in the order of the plan, without the reference and twins.
         jobs, cells, edges, divergences, medians, noise, bandwidth: As `accuracy` and `speed` derive them.
         hessians: As `hessians` derives its cells.
         conditions: As `quiet` derives them.
@@ -61,7 +96,7 @@ class Findings:
         lengths, lineage, kept: As the modules of these names derive them.
         facts: As `conventions.proofs` derives them.
         budgets: As `budget.comparison` derives them, beside the budgets that the run carries and lossbench's own.
-        points: The errors of a loss, target and dtype against the input.
+        answers: What came of the jobs, for what no frame says.
     """
 
     path: Path
@@ -69,6 +104,7 @@ class Findings:
     created: datetime
     losses: dict[str, Loss]
     planned: list[Job]
+    targets: list[str]
     records: list[Record]
     jobs: pd.DataFrame
     cells: pd.DataFrame
@@ -85,45 +121,72 @@ class Findings:
     lineage: Sequence[Group]
     facts: pd.DataFrame
     budgets: pd.DataFrame
-    points: Callable[[str, str, str], pd.DataFrame]
+    answers: Answers
 
     @classmethod
-    def of(cls, store: Store) -> Findings:
-        """What that store says."""
-        store = _Read.open(store.path)
-        answers = Answers(store)
-        jobs = accuracy.jobs(answers)
+    def of(cls, store: Store, hands: Hands | None = None) -> Findings:
+        """What that store says; *hands* judge it."""
+        hands = hands or Hands.of(store.path)
+        answers = hands.answers
+        store = answers.store
+        planned = dict.fromkeys(job.case.loss for job in store.jobs())  # in the order of the plan
+        judging = hands.each("judging", Judged.of, dict.fromkeys(planned, ()))
+        rest = {
+            "medians": speed.medians(store),
+            "noise": speed.noise(store),
+            "conditions": quiet.conditions(store),
+            "bandwidth": speed.bandwidth(store),
+            "kernels": goals.ratios(store),
+            "facts": proofs.facts(store),
+        }
+        judged = Judged.joined(list(judging))
         return cls(
             path=store.path,
             suite=store.suite,
             created=store.created,
-            losses=store.losses(),
+            losses=answers.losses,
             planned=store.jobs(),
+            targets=_measured(store.jobs()),
             records=store.records(),
-            jobs=jobs,
-            cells=accuracy.cells(jobs),
-            hessians=hessians.cells(hessians.jobs(answers)),
-            edges=accuracy.edges(answers),
-            divergences=accuracy.divergences(answers),
-            medians=speed.medians(store),
-            noise=speed.noise(store),
-            conditions=quiet.conditions(store),
-            bandwidth=speed.bandwidth(store),
-            kernels=goals.ratios(store),
-            lengths=lengths.errors(answers),
-            kept=kept.points(answers),
-            lineage=lineage.groups(answers),
-            facts=proofs.facts(store),
-            budgets=comparison.compare(answers, jobs, shelf.carried(store.path)),
-            points=lambda loss, target, dtype: accuracy.points(answers, loss, target, dtype),
+            budgets=comparison.compare(answers, judged.jobs, shelf.carried(store.path)),
+            answers=answers,
+            **{one.name: getattr(judged, one.name) for one in fields(judged)},
+            **rest,
         )
 
+    def part(self, loss: str) -> dict[str, object]:
+        """What `of_part` makes the findings about *loss* of, in another process."""
+        read = ("answers", "losses", "planned", "records", "suite")
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in read}
+        found |= {name: self.about(found[name], loss) for name in FRAMES}
+        # As text: what is pickled knows its defaults no more, and is written with them.
+        records = [encode(one) for one in self.by_loss.get(loss, [])]
+        return found | {"lineage": [group for group in self.lineage if group.loss == loss], "records": records}
+
+    @classmethod
+    def of_part(cls, answers: Answers, part: Mapping[str, Any]) -> Findings:
+        """The findings about one loss, with the plan of the whole run."""
+        store = answers.store
+        return cls(
+            **{**part, "records": [decode(one) for one in part["records"]]},
+            answers=answers,
+            losses=store.losses(),
+            planned=store.jobs(),
+            suite=store.suite,
+        )
+
+    def points(self, loss: str, target: str, dtype: str) -> pd.DataFrame:
+        """The errors of a loss, target and dtype against the input."""
+        return accuracy.points(self.answers, loss, target, dtype)
+
     @cached_property
-    def targets(self) -> list[str]:
-        """The names of those measured, in the order of the plan, without the reference and twins."""
-        found = [job for job in self.planned if not job.target.twin and job.target != REFERENCE]
-        numbers = [job for job in found if job.measure != "convention"]  # who is asked of conventions alone has none
-        return list(dict.fromkeys(job.target.name for job in numbers or found))
+    def by_loss(self) -> Mapping[str, list[Record]]:
+        """The records that are about a job, by its loss."""
+        found: dict[str, list[Record]] = {}
+        for one in self.records:
+            if isinstance(one, Output | Observed | Timing | Refusal | Died) and one.job is not None:
+                found.setdefault(one.job.case.loss, []).append(one)
+        return found
 
     @cached_property
     def warnings(self) -> list[str]:
@@ -155,3 +218,9 @@ class Findings:
     def about(self, frame: pd.DataFrame, loss: str) -> pd.DataFrame:
         """The rows of *frame* that concern *loss*."""
         return frame[frame["loss"] == loss] if len(frame) else frame
+
+
+def _measured(planned: Sequence[Job]) -> list[str]:
+    found = [job for job in planned if not job.target.twin and job.target != REFERENCE]
+    numbers = [job for job in found if job.measure != "convention"]  # who is asked of conventions alone has none
+    return list(dict.fromkeys(job.target.name for job in numbers or found))

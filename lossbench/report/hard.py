@@ -9,7 +9,9 @@ import pandas as pd
 
 from lossbench import shown
 from lossbench.loss import Loss
+from lossbench.records import REFERENCE
 from lossbench.report import tables
+from lossbench.report.evidence import Known
 from lossbench.report.tables import Cell, Row, Table
 from lossbench.text import Edge
 from lossbench.verdicts import WORST_FIRST
@@ -29,7 +31,7 @@ def answer(value: object, gradient: object) -> Cell:
     return Cell(text=tables.said(value), shown="code", lines=lines)
 
 
-def edges(frame: pd.DataFrame, loss: Loss, targets: Sequence[str]) -> Table:
+def edges(frame: pd.DataFrame, loss: Loss, targets: Sequence[str], known: Known) -> Table:
     """One row for each edge: what must come out, and what each target answered."""
     table = Table(caption="Edges", columns=["At", "Why", "Exact", *targets])
     found = sorted(tables.rows(frame), key=_place)
@@ -42,8 +44,8 @@ def edges(frame: pd.DataFrame, loss: Loss, targets: Sequence[str]) -> Table:
             [
                 point(edge.at, f"{dtype}{reduction}"),
                 tables.text(edge.why, "" if edge.status == "required" else edge.status),
-                _decided(exact, edge),
-                *(_answered(answers.get(target)) for target in targets),
+                known.link(_decided(exact, edge), known.at("edge", index, REFERENCE.name, dtype)),
+                *(_answered(answers.get(target), known) for target in targets),
             ]
         )
     return table
@@ -80,9 +82,10 @@ def _same(one: str, other: str) -> bool:
     return one.translate(_BRACKETS) == other.translate(_BRACKETS)
 
 
-def _answered(row: Row | None) -> Cell:
+def _answered(row: Row | None, known: Known) -> Cell:
     if row is None:
         return Cell()
     found = tables.verdict(str(row["result"]), WORST_FIRST)
     got = answer(row["got_value"] or row["reason"], row["got_gradient"])
-    return Cell(text=got.text, shown="code", mark=found.mark, sort=found.sort, lines=got.lines)
+    cell = Cell(text=got.text, shown="code", mark=found.mark, sort=found.sort, lines=got.lines)
+    return known.link(cell, known.at("edge", row["index"], row["target"], row["dtype"]))

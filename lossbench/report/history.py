@@ -80,6 +80,7 @@ def _page(found: History, folder: Path) -> dict[str, object]:
         "created": datetime.now(UTC),
         "version": __version__,
         "style": Markup((STATIC / "report.css").read_text(encoding="utf-8") + STYLE),
+        "theme": Markup((STATIC / "theme.js").read_text(encoding="utf-8")),
         "script": Markup("\n".join(scripts)),
         "marks": MARKS,
         "counts": {word: count for word, count in counts.items() if count},

@@ -12,6 +12,7 @@ from lossbench.loss import Loss
 from lossbench.quiet import Conditions
 from lossbench.records import Environment, Job, Output, Record, Timing
 from lossbench.report import hard, tables, words
+from lossbench.report.evidence import Known
 from lossbench.report.findings import Findings
 from lossbench.report.tables import Cell, Table
 
@@ -19,13 +20,16 @@ _PROOFS = list(words.PROOFS)  # fixed and changed first: that is news
 _KINDS = ["defect", "limit", "convention"]
 
 
-def divergences(frame: pd.DataFrame, losses: Mapping[str, Loss], folder: str | None = None) -> Table:
+def divergences(
+    frame: pd.DataFrame, losses: Mapping[str, Loss], folder: str | None = None, known: Known | None = None
+) -> Table:
     """Those declared and what this run got, the ones that no longer hold first.
 
     Args:
         frame: Rows of `accuracy.divergences`.
         losses: By name; their specs say where each is.
         folder: Where the pages of the losses are; None leaves the loss out, on its own page.
+        known: Where the records are, if what came out is to lead there.
     """
     columns = ["Result", "Loss", "Target", "At", "Exact", "Got", "Why"]
     table = Table(
@@ -40,7 +44,7 @@ def divergences(frame: pd.DataFrame, losses: Mapping[str, Loss], folder: str | N
             tables.text(row["target"] or row["framework"], str(row["dtype"])),
             hard.point(losses[loss].divergences[int(str(row["index"]))].when),
             hard.answer(row["exact_value"], row["exact_gradient"]),
-            hard.answer(row["got_value"] or row["reason"], row["got_gradient"]),
+            _got(row, known),
             Cell(
                 text=tables.said(row["why"]),
                 lines=[f"by {row['call']}"] if row["call"] else [],
@@ -49,6 +53,11 @@ def divergences(frame: pd.DataFrame, losses: Mapping[str, Loss], folder: str | N
         ]
         table.rows.append(cells if folder is not None else [cells[0], *cells[2:]])
     return table
+
+
+def _got(row: tables.Row, known: Known | None) -> Cell:
+    cell = hard.answer(row["got_value"] or row["reason"], row["got_gradient"])
+    return known.link(cell, known.at("divergence", row["index"], row["target"], row["dtype"])) if known else cell
 
 
 def _urgency(row: tables.Row) -> tuple[int, int, str]:

@@ -3,81 +3,137 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 
-from lossbench import __version__, quiet
-from lossbench.loss import Loss
-from lossbench.records import Died, Observed, Output, Record, Refusal, Timing
+from lossbench import __version__
+from lossbench.answers import Answers
+from lossbench.budget import comparison
+from lossbench.records import Record
 from lossbench.report import (
+    against,
     budget,
+    changes,
     conventions,
     coverage,
     defects,
-    drift,
-    hard,
+    downloads,
+    environment,
+    evidence,
     index,
     kernels,
     kernels_text,
     lengths,
     lineage,
-    meaning,
+    losses,
+    method,
+    navigation,
     news,
-    one,
     second,
     words,
-    worst,
 )
-from lossbench.report import matrix as matrices
+from lossbench.report.against import Against
 from lossbench.report.findings import Findings
-from lossbench.report.matrix import Matrix
+from lossbench.report.hands import Hands
+from lossbench.report.matrix import matrix
 from lossbench.report.svg import MARKERS
 
 STATIC = Path(__file__).parent / "static"
 
 
-def write(findings: Findings) -> Path:
+def write(findings: Findings, hands: Hands | None = None, compared: Against | None = None) -> Path:
     """Write every page into the run's folder; what a former report left there is replaced.
+
+    Args:
+        findings: Of the run.
+        hands: Those that write the pages of the losses.
+        compared: The run with another one; None where there is none.
 
     Returns:
         The index.
     """
     folder = findings.path
-    for name in ("static", "losses"):
+    for name in ("static", "losses", "data"):
         shutil.rmtree(folder / name, ignore_errors=True)
+    pages = _pages(findings, compared)
+    for address in navigation.TITLES.keys() - pages.keys():
+        (folder / address).unlink(missing_ok=True)  # of a base or a budget that is not there any more
     shutil.copytree(STATIC, folder / "static")
     (folder / "losses").mkdir(parents=True)
-    templates = _templates(findings)
-    matrix = matrices.matrix(findings)
-    page = folder / "index.html"
-    page.write_text(templates.get_template("index.html.j2").render(_index(findings, matrix)), encoding="utf-8")
-    text = templates.get_template("defects.html.j2").render(_defects(findings))
-    (folder / "defects.html").write_text(text, encoding="utf-8")
-    text = templates.get_template("conventions.html.j2").render(_conventions(findings))
-    (folder / "conventions.html").write_text(text, encoding="utf-8")
-    if findings.kernels["ceiling"].any():
-        text = templates.get_template("kernels.html.j2").render(kernels.page(findings.kernels))
-        (folder / "kernels.html").write_text(text, encoding="utf-8")
+    links = navigation.links(pages, index.past(folder))
+    shared = _Shared(folder.name, findings.created, tuple(findings.targets), tuple(links))
+    names = sorted(findings.losses)
+    around = {name: one for name, *one in zip(names, [None, *names], [*names[1:], None], strict=False)}
+    given = {name: (findings.part(name), shared, *around[name]) for name in names}
+    writing = (hands or Hands(findings.answers)).each("writing", _write_loss, given)
+    templates = _templates(shared)
+    downloads.write(findings)  # of which a page tells the sizes
+    if compared and compared.comparison:
+        changes.write_tables(compared.comparison, folder / "data")
+    for address, (template, content) in pages.items():
+        text = templates.get_template(template).render(content(findings), here=address)
+        (folder / address).write_text(text, encoding="utf-8")
+    if "kernels.html" in pages:
         (folder / "kernels.md").write_text(kernels_text.text(findings.kernels), encoding="utf-8")
         findings.kernels.drop(columns="sizes").to_csv(folder / "kernels.csv", index=False)
-    names = sorted(findings.losses)
-    records = _by_loss(findings.records)
-    for place, name in enumerate(names):
-        around = {
-            "before": names[place - 1] if place else None,
-            "after": names[place + 1] if place + 1 < len(names) else None,
-        }
-        text = templates.get_template("loss.html.j2").render(_loss(findings, findings.losses[name]) | around)
-        (folder / "losses" / f"{name}.html").write_text(text, encoding="utf-8")
-        (folder / "losses" / f"{name}.json").write_bytes(_listed(records.get(name, [])))
-    return page
+    for _ in writing:
+        pass
+    return folder / "index.html"
 
 
-def _templates(findings: Findings) -> Environment:
+class _Shared(NamedTuple):
+    """What all pages of a run say."""
+
+    run: str
+    created: datetime
+    targets: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
+
+
+def _write_loss(
+    answers: Answers, part: Mapping[str, object], shared: _Shared, before: str | None, after: str | None
+) -> None:
+    """The page of one loss and its records, from the findings about it."""
+    findings = Findings.of_part(answers, part)
+    (loss,) = answers.losses.values()
+    content = losses.page(findings, loss) | {"before": before, "after": after}
+    text = _templates(shared).get_template("loss.html.j2").render(content)
+    folder = findings.path / "losses"
+    (folder / f"{loss.name}.html").write_text(text, encoding="utf-8")
+    text = _templates(shared).get_template("records.html.j2").render(evidence.page(findings, loss))
+    (folder / f"{loss.name}.records.html").write_text(text, encoding="utf-8")
+    (folder / f"{loss.name}.json").write_bytes(_listed(findings.records))
+
+
+def _pages(
+    findings: Findings, compared: Against | None
+) -> dict[str, tuple[str, Callable[[Findings], Mapping[str, object]]]]:
+    """The template and the content of each page, but those of losses, by its address."""
+    pages: dict[str, tuple[str, Callable[[Findings], Mapping[str, object]]]] = {
+        "index.html": ("index.html.j2", lambda findings: _index(findings, compared)),
+        "defects.html": ("defects.html.j2", _defects),
+        "conventions.html": ("conventions.html.j2", _conventions),
+        "method.html": ("method.html.j2", method.page),
+        "environment.html": ("environment.html.j2", environment.page),
+        "downloads.html": ("downloads.html.j2", downloads.page),
+    }
+    if comparison.counts(findings.budgets):
+        pages["budgets.html"] = ("budgets.html.j2", lambda findings: budget.page(findings.budgets))
+    if findings.kernels["ceiling"].any():
+        pages["kernels.html"] = ("kernels.html.j2", lambda findings: kernels.page(findings.kernels))
+    if compared and (done := compared.comparison):
+        pages["compare.html"] = ("compare.html.j2", lambda _: changes.page(done, report="", csv="data/"))
+    return pages
+
+
+@lru_cache(maxsize=1)
+def _templates(shared: _Shared) -> Environment:
     templates = Environment(
         loader=PackageLoader("lossbench.report"),
         autoescape=select_autoescape(["html.j2"], default=True),
@@ -86,10 +142,11 @@ def _templates(findings: Findings) -> Environment:
         lstrip_blocks=True,
     )
     templates.globals.update(
-        run=findings.path.name,
-        created=findings.created,
+        run=shared.run,
+        created=shared.created,
         version=__version__,
-        targets=findings.targets,
+        navigation=shared.links,
+        targets=shared.targets,
         is_web=words.is_web,
         marks=words.MARKS,
         proofs=words.PROOFS,
@@ -101,13 +158,15 @@ def _templates(findings: Findings) -> Environment:
     return templates
 
 
-def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
+def _index(findings: Findings, compared: Against | None) -> Mapping[str, object]:
     changed = findings.divergences[findings.divergences["result"].isin(("changed", "fixed"))]
     losses = findings.losses.values()
     results = findings.divergences["result"].value_counts() if len(findings.divergences) else {}
     return {
         "suite": findings.suite,
-        "matrix": matrix,
+        "against": compared,
+        "news": against.strip(compared),
+        "matrix": matrix(findings),
         "losses": len(findings.losses),
         "divergences": coverage.divergences(findings.divergences),
         "changed": index.divergences(changed, findings.losses, "losses/"),
@@ -116,7 +175,7 @@ def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
         "absent": coverage.absent(losses),
         "callables": coverage.callables(losses),
         "facts": conventions.counts(findings.facts, conventions.NEWS),
-        "budget": budget.section(findings.budgets),
+        "budget": comparison.counts(findings.budgets),
         "hessians": second.matrix(findings.hessians, findings.targets),
         "lengths": lengths.worst(findings.lengths),
         "length_counts": lengths.counts(findings.lengths),
@@ -127,15 +186,9 @@ def _index(findings: Findings, matrix: Matrix) -> Mapping[str, object]:
         "unanswered": len(findings.unanswered),
         "planned": len(findings.planned),
         "died": index.died(findings),
-        "past": index.past(findings.path),
-        "noise": index.noise(findings.noise),
         "warnings": findings.warnings,
-        "conditions": index.conditions(findings.conditions),
-        "spread": index.spread(findings.noise),
-        "bandwidth": index.bandwidth(findings.bandwidth),
         "environment": index.environment(findings.environments),
         "threads": index.threads(findings.environments),
-        "compiled": index.compiled(findings.records),
     }
 
 
@@ -163,47 +216,6 @@ def _conventions(findings: Findings) -> Mapping[str, object]:
         "facts": conventions.FACTS,
         "anchored": conventions.anchor,
     }
-
-
-def _loss(findings: Findings, loss: Loss) -> dict[str, object]:
-    cells = findings.about(findings.cells, loss.name)
-    jobs = findings.about(findings.jobs, loss.name)
-    medians = findings.about(findings.medians, loss.name)
-    dtypes = list(dict.fromkeys(map(str, cells["dtype"])))
-    pictures, behind = one.errors(findings, loss, dtypes)
-    drifts, behind_drifts = drift.drift(findings, loss)
-    return {
-        "loss": loss,
-        "known": set(findings.losses),
-        "formula": Markup(meaning.formula(loss)),
-        "symbols": meaning.symbols(loss),
-        "properties": meaning.properties(loss),
-        "divergences": index.divergences(findings.about(findings.divergences, loss.name), findings.losses),
-        "edges": hard.edges(findings.about(findings.edges, loss.name), loss, findings.targets),
-        "verdicts": one.verdicts(cells, jobs),
-        "cases": one.cases(jobs),
-        "hessians": second.verdicts(findings.about(findings.hessians, loss.name)),
-        "dtypes": dtypes,
-        "errors": pictures,
-        "behind": behind,
-        "lengths": lengths.pictures(findings, loss.name),
-        "worst": worst.table(findings.about(findings.kept, loss.name)),
-        "length_rows": lengths.every(findings.about(findings.lengths, loss.name), findings.targets),
-        "lineage": lineage.groups([group for group in findings.lineage if group.loss == loss.name]),
-        "drifts": drifts,
-        "behind_drifts": behind_drifts,
-        "conventions": conventions.of_loss(findings.about(findings.facts, loss.name)),
-        "times": one.times(findings, medians, loss),
-        "timings": one.timings(medians, quiet.resolution(findings.noise)),
-    }
-
-
-def _by_loss(records: list[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        if isinstance(record, Output | Observed | Timing | Refusal | Died) and record.job is not None:
-            found.setdefault(record.job.case.loss, []).append(record)
-    return found
 
 
 def _listed(records: list[Record]) -> bytes:

@@ -90,6 +90,7 @@ def _page(found: Sweep) -> dict[str, object]:
         "created": found.folder.created,
         "version": __version__,
         "style": Markup((STATIC / "report.css").read_text(encoding="utf-8") + STYLE),
+        "theme": Markup(_script("theme.js")),
         "script": Markup("\n".join(_script(name) for name in ("sortable.min.js", "filtered.js"))),
         "evaluations": f"{sum(cell.evaluations for cell in cells):,}",
         "labels": {str(label): int(count) for label, count in frame["label"].value_counts().items()} if cells else {},

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pandas as pd
 
 from lossbench.report import tables, words
+from lossbench.report.evidence import Known
 from lossbench.report.tables import Cell, Table
 
 
-def table(frame: pd.DataFrame) -> Table:
+def table(frame: pd.DataFrame, known: Known) -> Table:
     """One row for each worst input that was kept of a target; those that became worse first.
 
     Args:
         frame: Rows of `kept.points`.
+        known: Where the records are.
     """
     found = Table(
         caption="Worst inputs",
@@ -25,7 +27,11 @@ def table(frame: pd.DataFrame) -> Table:
                 tables.text(row["dtype"]),
                 tables.text(row["quantity"]),
                 Cell(text="input", folded=str(row["at"]), lines=[str(row["method"]), str(row["found"])]),
-                *(tables.number(row[name], words.ulps(row[name])) for name in ("then", "now", "now_conditioned")),
+                tables.number(row["then"], words.ulps(row["then"])),
+                *(
+                    known.link(tables.number(row[name], words.ulps(row[name])), row["job"])
+                    for name in ("now", "now_conditioned")
+                ),
                 tables.code(row["got"]),
                 tables.code(row["exact"]),
                 tables.text(row["change"]),
