@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from numba import njit
 
 from lossbench.adapters.numba import kernel
-from lossbench.kernels.compile import compiled
 from lossbench.kernels.primitives import inlined
 from lossbench.kernels.streams import BLOCK
 from lossbench.kernels.team import Team, _pause, distribute, spread, task
@@ -19,7 +19,7 @@ def marked(block, times, pauses):
     times[block] += block + 1
 
 
-@compiled
+@njit  # not from disk: what it would be compiled with there, Numba does not compare
 def mark(board, times, pauses):
     distribute(board, task(marked, (times, pauses)), times.shape[0])
 
@@ -59,6 +59,7 @@ def test_who_is_slow_is_waited_for(late):
         assert np.array_equal(times, np.arange(1, 10))
 
 
+LONG = 100  # times as long as what is worth other threads
 ELEMENTS = np.random.default_rng(2).normal(size=(2, 20 * BLOCK + 77)).astype(np.float32)
 ROWS = np.random.default_rng(3).normal(size=(1500, 70)).astype(np.float32)
 
@@ -98,10 +99,22 @@ def test_a_call_beside_another_does_without_other_threads(monkeypatch):
     monkeypatch.setattr("lossbench.kernels.team.config.NUMBA_NUM_THREADS", 2)
 
     def blocks(board, *given):
-        return "shared", spread(lambda *given: "alone", blocks, given, 1)
+        return "shared", spread(lambda *given: "alone", blocks, given, LONG)
 
-    assert spread(lambda *given: "alone", blocks, (), 1) == ("shared", "alone")
-    assert spread(lambda *given: "alone", blocks, (), 1) == ("shared", "alone")
+    assert spread(lambda *given: "alone", blocks, (), LONG) == ("shared", "alone")
+    assert spread(lambda *given: "alone", blocks, (), LONG) == ("shared", "alone")
+
+
+def test_a_short_call_wakes_nobody_unless_it_follows_on_another(monkeypatch):
+    team, clock = Team(2), iter([1.0, 1.0, 1.00005, 1.00005, 2.0, 2.0])
+    monkeypatch.setattr("lossbench.kernels.team._team", team)
+    monkeypatch.setattr("lossbench.kernels.team.get_num_threads", lambda: 2)
+    monkeypatch.setattr("lossbench.kernels.team.config.NUMBA_NUM_THREADS", 2)
+    monkeypatch.setattr("lossbench.kernels.team.perf_counter", lambda: next(clock))
+
+    found = [spread(lambda: "alone", lambda board: "shared", (), 1) for _ in range(3)]
+
+    assert found == ["alone", "shared", "alone"]
 
 
 def test_several_callers_at_once_get_their_own_results():

@@ -123,14 +123,15 @@ def _streamed_part(part, reads, writes, size, length, parts):  # type: ignore[no
     parts[part] = _move_streamed(reads, writes, first, min(first + length, size))
 
 
-@numba.njit(nogil=True, cache=True)
+# Not from disk, where it would stay as it is when `distribute` changes.
+@numba.njit(nogil=True)
 def _stored_parts(board, reads, writes, size, parts):  # type: ignore[no-untyped-def]
     length = -(-size // (parts.size * LINE)) * LINE
     distribute(board, task(_stored_part, (reads, writes, size, length, parts)), parts.size)
     return parts[0]
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True)
 def _streamed_parts(board, reads, writes, size, parts):  # type: ignore[no-untyped-def]
     length = -(-size // (parts.size * LINE)) * LINE
     distribute(board, task(_streamed_part, (reads, writes, size, length, parts)), parts.size)
