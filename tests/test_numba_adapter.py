@@ -7,7 +7,7 @@ from lossbench import inputs, spec
 from lossbench.adapters import load
 from lossbench.errors import Unsupported
 from lossbench.formula import oracle
-from lossbench.records import Target
+from lossbench.records import Case, Target
 
 
 @pytest.fixture
@@ -93,3 +93,18 @@ def test_sixteen_bits_are_computed_in_float32_and_rounded_once(adapter, dtype):
 def test_sixteen_bits_are_not_timed(adapter, dtype):
     with pytest.raises(Unsupported, match=f"numba has no {dtype} arithmetic"):
         adapter.prepare(replace(problem(dtype=dtype), timed=True))
+
+
+@pytest.mark.parametrize("mode", ["compiled", "reused"])
+@pytest.mark.parametrize("name", ["huber", "multi_margin", "sparse_softmax_cross_entropy"])
+def test_timed_calls_take_the_short_way(monkeypatch, name, mode):
+    loss = spec.load(name)
+    shape = (32, 10) if loss.axes else (100,)
+    case = Case(loss=name, digest=loss.digest, dtype="float32", points="timing", shape=shape, reduction="mean")
+    prepared = load("numba").open(Target(framework="numba", mode=mode)).prepare(inputs.draw(loss, case))
+    value, (again, slopes) = prepared.forward(), prepared.gradient()
+    monkeypatch.setattr("lossbench.kernels.call.Kernel._carefully", lambda *given: pytest.fail("a careful look"))
+
+    assert prepared.forward() == value
+    assert prepared.gradient()[0] == again
+    assert all(np.array_equal(one, slopes[name]) for name, one in prepared.gradient()[1].items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -149,7 +149,8 @@ class _Numba:
         computed = problem.dtype if problem.timed else WIDER.get(problem.dtype, problem.dtype)
         make = partial(kernel_of, problem.loss, dtype=computed, reduction=problem.reduction)
         value, value_and_gradient = make(gradient=False), make(gradient=True)
-        given: dict[str, Any] = {**problem.batch, **problem.parameters, "sample_weight": problem.sample_weight}
+        said = _said(problem, value.defaults)
+        given: dict[str, Any] = {**problem.batch, **said, "sample_weight": problem.sample_weight}
         forward, gradient = partial(value, **given), partial(value_and_gradient, **given)
         if self._mode == "reused":
             buffers = {f"gradient.{name}": np.zeros_like(given[name]) for name in problem.loss.formula.differentiated}
@@ -163,3 +164,13 @@ class _Numba:
             return named
 
         return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+
+
+def _said(problem: Problem, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that differ from their defaults: the others a caller need not write."""
+    found = {}
+    for name, number in problem.parameters.items():
+        usual = np.resize(rounded(np.asarray(defaults[name]), problem.dtype), np.shape(number))
+        if not np.array_equal(usual, number):
+            found[name] = number
+    return found

@@ -64,10 +64,9 @@ def quick(
         if len(given) != size or (checked and not fits(given)):
             raise KeyError
         arrays = taken(given)
-        length = len(arrays[0])
         if out is None:
-            out = np.empty(length, dtype)
-        function = turns if length < many else several
+            out = np.empty(arrays[places[0]].shape, dtype)
+        function = turns if len(arrays[0]) < many else several
         return one * function(*(arrays + tail + (out,))), {slopes[0]: out}
 
     def of_several(given: Mapping[str, Any], out: Any) -> Any:
@@ -75,7 +74,8 @@ def quick(
             raise KeyError
         arrays = taken(given)
         if out is None:
-            written = tuple(np.empty(len(arrays[0]), dtype) for _ in outputs)
+            written = tuple(np.empty(arrays[place].shape, dtype) for place in places)
+            written += (np.empty(len(arrays[0]), dtype),) if valued else ()
         elif len(outputs) == 1 and isinstance(out, np.ndarray):
             written = (out,)
         elif len(out) == len(outputs):
@@ -84,10 +84,11 @@ def quick(
             raise KeyError
         function = turns if len(arrays[0]) < many else several
         value = function(*(arrays + tail + written))
-        value = written[-1] if outputs[-1] == "value" else one * value
+        value = written[-1] if valued else one * value
         return (value, dict(zip(slopes, written, strict=False))) if slopes else value
 
     slopes = [name.removeprefix("gradient.") for name in outputs if name != "value"]
+    places, valued = [inputs.index(one) for one in slopes], "value" in outputs
     if not outputs:
         return of_value
     return of_gradient if len(outputs) == len(slopes) == 1 else of_several
