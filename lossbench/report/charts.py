@@ -265,8 +265,10 @@ def times(frame: pd.DataFrame, targets: Sequence[str], limit: Mapping[float, flo
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid()
-        sizes = sorted(set(frame["elements"]))
-        axes.xaxis.set_major_locator(FixedLocator([float(size) for size in sizes]))
+        named: list[float] = []
+        for size in map(float, sorted(set(frame["elements"]))):
+            named += [size] if not named or size > 8 * named[-1] else []  # nearer ones would be written over each other
+        axes.xaxis.set_major_locator(FixedLocator(named))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}".replace(",", " ")))
