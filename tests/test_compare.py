@@ -17,7 +17,7 @@ from small_run import JAX, TORCH, small_run
 from typer.testing import CliRunner
 
 import lossbench
-from lossbench import cli, harness, records
+from lossbench import cli, harness, records, spec
 from lossbench.comparing import confirm, matching, pairs, rule
 from lossbench.errors import LossbenchError
 from lossbench.records import REFERENCE, Case, Environment, Job, Output, Refusal, Target, Timing
@@ -156,6 +156,22 @@ def test_a_nan_is_newly_failing_with_the_input_and_a_script(base, doctor):
     assert "torch.autograd.grad" in row["script"]
     assert done.results["change"].iloc[0] == "newly failing"
     assert done.exit_code == 1
+
+
+def test_a_number_for_an_empty_batch_is_newly_failing(base, doctor):
+    def zero(one, store):
+        asked = isinstance(one, Output) and one.job.target == TORCH and one.job.case.points == "edge"
+        if not asked or one.job.case.loss != "huber":
+            return one
+        edge = spec.load("huber").edges[one.job.case.index]
+        if edge.at["y_pred"] != [] or edge.reduction != "sum":
+            return one
+        return replace(one, arrays={**one.arrays, "value": store.put(np.array(7, np.float32))})
+
+    (row,) = changed(lossbench.compare(base, doctor(zero))).to_dict("records")
+
+    assert row["change"] == "newly failing"
+    assert row["script"] == ""  # there is no point at which it could be shown
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lossbench import harness, plan, spec, start, workers
-from lossbench.records import Environment, Output, Refusal, Timing
+from lossbench.records import Environment, Output, Refusal, Target, Timing
 from lossbench.report import matrix
 from lossbench.store import Store
 from lossbench.suite import Accuracy, Sampling, Suite
@@ -208,7 +208,8 @@ def test_the_suite_of_upgrades_takes_two_versions_in_turns():
 
 
 def test_a_label_heads_its_column():
-    columns = [matrix._column(name, "jax") for name in ("old", "old:compiled", "jax:compiled:cpu", "jax:eager:cuda")]
+    named = {"label": "old"}, {"label": "old:compiled", "mode": "compiled"}, {"mode": "compiled"}, {"device": "cuda"}
+    columns = [matrix._column(Target(framework="jax", **one)) for one in named]
 
     assert [one.detail for one in columns] == ["old", "old:compiled", "compiled", "eager on cuda"]
     assert {one.framework for one in columns} == {"jax"}

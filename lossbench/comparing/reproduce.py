@@ -28,7 +28,7 @@ def of(answers: Answers, measured: Measured) -> str:
     single = not (loss.batchwise or loss.accumulated or job.case.weighted) and job.case.points not in MANY
     if part.worst is None or not isinstance(certified, Certified) or not single or job.measure != "accuracy":
         return ""
-    if exact.high.ndim == 0 and any(len(certified.inputs[one]) > 1 for one in loss.inputs):
+    if exact.high.ndim == 0 and any(len(certified.inputs[one]) != 1 for one in loss.inputs):
         return ""
     row = np.unravel_index(part.worst, exact.high.shape)[0] if exact.high.ndim else 0
     given = {name: certified.inputs[name][row : row + 1] for name in loss.inputs}
