@@ -183,7 +183,16 @@ def _speeds(frame: pd.DataFrame, losses: str) -> list[Line]:
 
 
 def _line(
-    row: Row, change: str, losses: str, *, case: str, kind: str, sure: bool, cells: Sequence[Cell], script: str = ""
+    row: Row,
+    change: str,
+    losses: str,
+    *,
+    case: str,
+    kind: str,
+    sure: bool,
+    cells: Sequence[Cell] = (),
+    script: str = "",
+    count: int = 1,
 ) -> Line:
     loss, target, dtype = (str(row[name]) for name in ("loss", "target", "dtype"))
     return Line(
@@ -197,6 +206,7 @@ def _line(
         address=f"{losses}{loss}.html" if losses and change != "dropped" else "",
         cells=cells,
         script=script,
+        count=count,
     )
 
 
@@ -207,20 +217,16 @@ def _counted(rows: Iterable[Row], word: str, losses: str) -> list[Line]:
         found.setdefault(tuple(str(row[name]) for name in (word, "loss", "target", "dtype")), []).append(row)
     order = list(MARKS)
     return [
-        Line(
-            loss=loss,
-            target=target,
-            dtype=dtype,
-            change=change,
+        _line(
+            group[0],
+            change,
+            losses,
             case=f"{len(group)} {'case' if len(group) == 1 else 'cases'}",
             kind=_KIND.get(change, "changed"),
             sure=False,
-            address=f"{losses}{loss}.html" if losses and change != "dropped" else "",
             count=len(group),
         )
-        for (change, loss, target, dtype), group in sorted(
-            found.items(), key=lambda one: (order.index(one[0][0]), one[0][1:])
-        )
+        for (change, *_), group in sorted(found.items(), key=lambda one: (order.index(one[0][0]), one[0][1:]))
     ]
 
 

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from lossbench import __version__
 from lossbench.errors import StoreError
 from lossbench.history.whole import FEWEST, History, Series
-from lossbench.report import tables, words
+from lossbench.report import jinja, tables, words
 from lossbench.report.tables import Cell
 from lossbench.report.words import Mark
 
@@ -54,13 +53,7 @@ def write(found: History, folder: Path) -> Path:
     Raises:
         StoreError: It cannot be written.
     """
-    templates = Environment(
-        loader=PackageLoader("lossbench.report"),
-        autoescape=select_autoescape(["html.j2"], default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = jinja.templates()
     page = folder / NAME
     text = templates.get_template("history.html.j2").render(_page(found, folder))
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment
 
 from lossbench import __version__
 from lossbench.answers import Answers
@@ -27,6 +27,7 @@ from lossbench.report import (
     environment,
     evidence,
     index,
+    jinja,
     kernels,
     kernels_text,
     lengths,
@@ -134,13 +135,7 @@ def _pages(
 
 @lru_cache(maxsize=1)
 def _templates(shared: _Shared) -> Environment:
-    templates = Environment(
-        loader=PackageLoader("lossbench.report"),
-        autoescape=select_autoescape(["html.j2"], default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = jinja.templates()
     templates.globals.update(
         run=shared.run,
         created=shared.created,

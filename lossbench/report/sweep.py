@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from lossbench import __version__, verdicts
-from lossbench.report import tables, words
+from lossbench.report import jinja, tables, words
 from lossbench.report.tables import Cell as Box
 from lossbench.report.tables import Table
 from lossbench.report.words import Mark
@@ -69,13 +68,7 @@ def write(found: Sweep) -> Path:
     Returns:
         The page.
     """
-    templates = Environment(
-        loader=PackageLoader("lossbench.report"),
-        autoescape=select_autoescape(["html.j2"], default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = jinja.templates()
     text = templates.get_template("sweep.html.j2").render(_page(found))
     found.page.write_text(text, encoding="utf-8")
     return found.page

@@ -6,13 +6,13 @@ import os
 import shutil
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment
 from markupsafe import Markup
 
 from lossbench import __version__
 from lossbench.comparing.whole import Comparison
 from lossbench.errors import StoreError
-from lossbench.report import changes
+from lossbench.report import changes, jinja
 
 NAME = "compare.html"
 STATIC = Path(__file__).parent / "static"
@@ -49,13 +49,7 @@ def write(done: Comparison, to: Path) -> Path:
 
 
 def _templates(done: Comparison, alone: bool) -> Environment:
-    templates = Environment(
-        loader=PackageLoader("lossbench.report"),
-        autoescape=select_autoescape(["html.j2"], default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = jinja.templates()
     head = done.parts[1].store
     inline = {
         "style": Markup((STATIC / "report.css").read_text(encoding="utf-8")),
