@@ -180,7 +180,7 @@ class Kernel:
     ) -> bool:
         """Whether one function gives the sum or mean over rows: not where few long rows are for several threads."""
         rows = hasattr(module, "value_at_once") and weight is None and values is None and sizes[BATCH] > 0
-        many = rows and sizes[BATCH] >= SEVERAL * max(LANES, BLOCK // sizes["class"])
+        many = rows and sizes[BATCH] >= _shared(sizes["class"])
         return rows and (many or get_num_threads() == 1 or prod(sizes.values()) < _SPREAD * BLOCK)
 
     def _of_rows(
@@ -197,7 +197,7 @@ class Kernel:
         name = "value_and_gradient" if self.gradient else "value"
         name += "_narrow" * (sizes["class"] < NARROW)
         both = getattr(module, f"{name}_at_once"), getattr(module, f"{name}_at_once_blocks")
-        many = SEVERAL * max(LANES, BLOCK // sizes["class"])
+        many = _shared(sizes["class"])
         every = (*arguments[: len(self.inputs)], *behind, *slopes)
         ready = _ready(both[0]), _ready(both[1])
         size = prod(sizes.values()) / (_SPREAD * BLOCK)
@@ -302,6 +302,11 @@ class Kernel:
         given = named(out, [name for name in shapes if not self.gradient or name != "value"])
         check(given, shapes, self.dtype, {**inputs, "sample_weight": weight})
         return {name: given[name] if name in given else np.empty(shape, self.dtype) for name, shape in shapes.items()}
+
+
+def _shared(classes: int) -> int:
+    """How many rows several threads share as they are."""
+    return SEVERAL * max(LANES, BLOCK // classes)
 
 
 def _ready(function: Callable[..., Any]) -> Callable[..., Any]:
