@@ -1,4 +1,5 @@
 import ast
+import inspect
 import math
 import os
 import re
@@ -315,7 +316,8 @@ def fresh(tmp_path, monkeypatch):
 
 
 def test_the_arithmetic_of_a_float32_kernel_is_float32(fresh):
-    compiled = kernel("sigmoid_cross_entropy", reduction="sum")
+    loss = spec.load("sigmoid_cross_entropy")
+    compiled = kernel_of(loss, dtype="float32", gradient=False, reduction="sum")
     compiled(logits=np.ones(3, np.float32), y_true=np.ones(3, np.float32))
 
     (text,) = compiled.usual().value_turns.inspect_llvm().values()
@@ -330,7 +332,7 @@ def test_the_arithmetic_of_a_float32_kernel_is_float32(fresh):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["huber", "sigmoid_cross_entropy", "log_cosh", "poisson"])
 def test_losses_of_elements_are_computed_in_vectors(fresh, name, dtype):
-    compiled = kernel(name, dtype=dtype, gradient=True, reduction="mean")
+    compiled = kernel_of(spec.load(name), dtype=dtype, gradient=True, reduction="mean")
     ones = np.ones(1000, dtype)
     compiled(**dict.fromkeys(compiled.inputs, ones))
 
@@ -654,8 +656,9 @@ def test_modules_are_named_by_their_content_and_written_once(tmp_path, monkeypat
 def test_a_second_process_compiles_nothing(tmp_path):
     code = """
 import numpy as np
-from lossbench.adapters.numba import kernel
-one = kernel("huber", gradient=True, reduction="mean")
+from lossbench import spec
+from lossbench.adapters.numba import kernel_of
+one = kernel_of(spec.load("huber"), dtype="float32", gradient=True, reduction="mean")
 one(y_pred=np.ones(3, np.float32), y_true=np.ones(3, np.float32))
 functions = [one.usual().value_and_gradient_turns]
 print(sum(sum(f.stats.cache_misses.values()) for f in functions))
@@ -686,6 +689,18 @@ def test_what_is_already_right_is_called_at_once():
         compiled(y_pred=p, y_true=t[:2])
     with pytest.raises(LossbenchError, match="shares memory with 'y_pred'"):
         compiled(y_pred=p, y_true=t, out=p)
+
+
+def test_a_kernel_is_a_function_that_says_what_it_takes():
+    compiled = kernel("huber", gradient=True)
+
+    assert str(inspect.signature(compiled)) == "(*, y_pred, y_true, delta=1.0, sample_weight=None, out=None)"
+    assert compiled.__name__ == "huber"
+    assert "the gradients by input of huber in float32, reduction none" in compiled.__doc__
+    with pytest.raises(LossbenchError, match="huber takes no 'y_tru'; expected: y_pred, y_true, delta"):
+        compiled(y_pred=np.ones(3), y_tru=np.ones(3))
+    with pytest.raises(LossbenchError, match="huber needs 'y_true'"):
+        compiled(y_pred=np.ones(3))
 
 
 def test_numbers_given_again_are_called_at_once_and_others_are_seen():

@@ -8,7 +8,7 @@ import pytest
 from formulas import formula
 
 from lossbench import spec
-from lossbench.adapters.numba import kernel, signature_of
+from lossbench.adapters.numba import kernel, kernel_of, signature_of
 from lossbench.errors import LossbenchError
 from lossbench.formula.kernel import Signature, has_nests, source
 from lossbench.kernels import compile as compilation
@@ -128,7 +128,8 @@ def test_loops_over_classes_have_no_branches(loss):
 def test_rows_are_computed_in_vectors(tmp_path, monkeypatch, classes):
     monkeypatch.setenv("LOSSBENCH_CACHE_DIR", str(tmp_path))
     compilation.load.cache_clear()
-    compiled = kernel("sparse_softmax_cross_entropy", gradient=True, reduction="sum")
+    loss = spec.load("sparse_softmax_cross_entropy")
+    compiled = kernel_of(loss, dtype="float32", gradient=True, reduction="sum")
     logits, labels = rows(classes)
     compiled(logits=logits, y_true=labels, sample_weight=np.ones(3, np.float32))
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from lossbench.adapters.numba import kernel
+from lossbench import spec
+from lossbench.adapters.numba import kernel, kernel_of
 from lossbench.kernels.primitives import inlined
 from lossbench.kernels.streams import BLOCK
 from lossbench.kernels.team import Team, _pause, distribute, spread, task
@@ -66,7 +67,7 @@ ROWS = np.random.default_rng(3).normal(size=(1500, 70)).astype(np.float32)
 
 def results(name, arrays, threads):
     """The bytes of the mean and its gradient, in turns and by several threads."""
-    one = kernel(name)
+    one = kernel_of(spec.load(name), dtype="float32", gradient=False, reduction="none")
     suffix = "_at_once" if arrays[0].ndim == 2 else ""
     turns = getattr(one.module, f"value_and_gradient{suffix or '_turns'}")
     blocks = getattr(one.module, f"value_and_gradient{suffix}_blocks")

@@ -31,14 +31,14 @@ WIDER = {"float16": "float32", "bfloat16": "float32"}  # Numba has no 16-bit ari
 _MODULES: dict[tuple[str, ...], ModuleType] = {}  # by loss, digest and dtype: writing one takes longer than loading it
 
 
-def kernel(name: str, *, dtype: str = "float32", gradient: bool = False, reduction: str = "none") -> Kernel:
-    """The local implementation of the loss of that name, for use on its own; compiled when first called.
+def kernel(name: str, *, dtype: str = "float32", gradient: bool = False, reduction: str = "none") -> Callable[..., Any]:
+    """The local implementation of the loss of that name, a function for use on its own; compiled when first called.
 
     Raises:
         SpecError: There is no such loss.
         Unsupported: Numba has no arithmetic of that dtype on the CPU.
     """
-    return kernel_of(spec.load(name), dtype=dtype, gradient=gradient, reduction=reduction)
+    return kernel_of(spec.load(name), dtype=dtype, gradient=gradient, reduction=reduction).function
 
 
 def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kernel:
@@ -151,10 +151,11 @@ class _Numba:
         value, value_and_gradient = make(gradient=False), make(gradient=True)
         said = _said(problem, value.defaults)
         given: dict[str, Any] = {**problem.batch, **said, "sample_weight": problem.sample_weight}
-        forward, gradient = partial(value, **given), partial(value_and_gradient, **given)
+        forward, written = _called(value, given), given
         if self._mode == "reused":
             buffers = {f"gradient.{name}": np.zeros_like(given[name]) for name in problem.loss.formula.differentiated}
-            gradient = partial(gradient, out=buffers if len(buffers) > 1 else next(iter(buffers.values())))
+            written = {**given, "out": buffers if len(buffers) > 1 else next(iter(buffers.values()))}
+        gradient = _called(value_and_gradient, written)
 
         def arrays() -> dict[str, np.ndarray]:
             found, gradients = gradient() if problem.order is None else (forward(), {})
@@ -164,6 +165,12 @@ class _Numba:
             return named
 
         return Prepared(forward=forward, gradient=gradient, arrays=arrays)
+
+
+def _called(kernel: Kernel, given: Mapping[str, Any]) -> Callable[[], Any]:
+    """A call as it is written in a program: keywords that are bound before take a good part of a microsecond."""
+    text = f"lambda: function({', '.join(f'{name}={name}' for name in given)})"
+    return eval(text, {"function": kernel.function, **given})  # type: ignore[no-any-return]
 
 
 def _said(problem: Problem, defaults: Mapping[str, Any]) -> dict[str, Any]:

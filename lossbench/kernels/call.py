@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter, Signature
 from math import prod
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 from numba import get_num_threads
-from numba.core.errors import NumbaError
 
 from lossbench.errors import LossbenchError
 from lossbench.formula.node import Kind, Variable, variable_of
 from lossbench.kernels.compile import first
 from lossbench.kernels.given import converted
 from lossbench.kernels.outputs import Out, check, named
-from lossbench.kernels.quick import Quick, quick, unusual
+from lossbench.kernels.quick import Quick, unusual
 from lossbench.kernels.streams import BLOCK, LANES
 from lossbench.kernels.team import spread
 from lossbench.kernels.tiles import NARROW, SEVERAL
@@ -28,9 +28,24 @@ _LABELS = np.dtype(np.int64)
 _WEIGHT = Variable("number", (BATCH,))
 
 
+_CALL = """{title}
+
+Takes inputs and parameters by their names, arrays of shape (n,) or (n, classes), or along their axes.
+
+Args:
+    sample_weight: Shape (n,), or None for ones.
+    out: Takes the largest result, the gradient if there is one; or several arrays by name, `value` and
+        `gradient.<input>`.
+
+Raises:
+    LossbenchError: A name is unknown or missing, a shape does not fit, something is no number or a label
+        no whole one, or `out` shares memory with something else.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
-    """One loss, compiled: call it with every input, and with the parameters that differ from their defaults.
+    """One loss, compiled: called with every input, and with the parameters that differ from their defaults.
 
     Attributes:
         name: Of the loss.
@@ -47,6 +62,7 @@ class Kernel:
         pooled: Whether the loss is one number for a batch, which every reduction leaves as it is.
         fixed: Parameters that `usual` does not take: their defaults are written into it.
         usual: Gives the module for when these have their defaults; many formulas are then shorter.
+        function: What is called.
     """
 
     name: str
@@ -63,10 +79,11 @@ class Kernel:
     pooled: bool = False
     fixed: tuple[str, ...] = ()
     usual: Callable[[], ModuleType] | None = None
+    function: FunctionType = field(init=False, repr=False)
     _none: np.ndarray = field(init=False, repr=False)
     _variables: dict[str, Variable] = field(init=False, repr=False)
     _by_case: bool = field(init=False, repr=False)
-    _quick: Quick = field(init=False, repr=False, default=unusual)  # for what was asked for last
+    _quick: Quick = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_none", np.empty(0, self.dtype))
@@ -77,27 +94,33 @@ class Kernel:
         variables |= {name: variable_of(one) for name, one in self.parameters.items()}
         object.__setattr__(self, "_variables", variables)
 
-    def __call__(self, *, sample_weight: object = None, out: Out = None, **given: Any) -> Any:
-        """The value, or with `gradient` the pair of the value and the gradients by input.
+        outputs = [f"gradient.{one}" for one in self.differentiated] if self.gradient else []
+        outputs += ["value"] if self._is_several else []
+        quick = Quick(self._carefully, tuple(self.inputs), tuple(self.parameters), outputs, self.dtype)
+        object.__setattr__(self, "_quick", quick)
+        object.__setattr__(self, "function", quick.function)
+        self._describe()
 
-        Args:
-            sample_weight: Shape (n,), or None for ones.
-            out: Takes the largest result, the gradient if there is one; or several arrays by name, `value` and
-                `gradient.<input>`.
-            given: Inputs of shape (n,) or (n, classes), or along their axes, and parameters.
+    def _describe(self) -> None:
+        """Say in the function's help how it is called."""
+        defaults = dict.fromkeys(self.inputs, Parameter.empty) | {**self.defaults, "sample_weight": None, "out": None}
+        taken = [Parameter(name, Parameter.KEYWORD_ONLY, default=one) for name, one in defaults.items()]
+        results = "The value and the gradients by input" if self.gradient else "The value"
+        title = f"{results} of {self.name} in {self.dtype}, reduction {self.reduction}."
+        described = {"__name__": self.name, "__qualname__": self.name, "__doc__": _CALL.format(title=title)}
+        self.function.__dict__["__signature__"] = Signature(taken)
+        for name, text in described.items():
+            setattr(self.function, name, text)
 
-        Raises:
-            LossbenchError: A name is unknown or missing, a shape does not fit, something is no number or a label
-                no whole one, or `out` shares memory with something else.
-        """
-        if sample_weight is None:
-            try:
-                return self._quick(given, out)
-            except (AttributeError, KeyError, TypeError, ValueError, NumbaError):
-                pass
-        return self._carefully(sample_weight, out, given)
+    def __call__(self, **given: Any) -> Any:
+        return self.function(**given)
 
-    def _carefully(self, sample_weight: object, out: Out, given: Mapping[str, object]) -> Any:
+    @property
+    def _is_several(self) -> bool:
+        """Whether there are values that no reduction has made one of."""
+        return self.reduction == "none" and not self.pooled
+
+    def _carefully(self, *, sample_weight: object = None, out: Out = None, **given: object) -> Any:
         arguments, sizes = self._arguments(given)
         rows = sizes.get(BATCH, 0)
         weighted = sample_weight is not None
@@ -155,7 +178,7 @@ class Kernel:
         if weight is None and (self.reduction != "mean" or self.count is not None):
             behind = [*arguments[len(self.inputs) :], share, extra]
             turns, blocks = (one if one.signatures else unusual for one in both)
-            self._hasten(turns, blocks, module.SPREAD, given, behind, values)
+            self._hasten(turns, blocks, module.SPREAD, given, behind)
         return self.dtype.type(value) if values is None else values
 
     def _hasten(
@@ -165,15 +188,11 @@ class Kernel:
         spread: int,
         given: Mapping[str, object],
         behind: list[Any],
-        values: np.ndarray | None,
     ) -> None:
         """Let the next call like this one go straight to these functions."""
         numbers = {one: number for one, number in given.items() if one not in self.inputs}
         if all(type(number) in (int, float, self.dtype.type) for number in numbers.values()):
-            outputs = [f"gradient.{one}" for one in self.differentiated] if self.gradient else []
-            outputs += [] if values is None else ["value"]
-            straight = quick(turns, blocks, spread, tuple(self.inputs), numbers, behind, outputs, self.dtype)
-            object.__setattr__(self, "_quick", straight)
+            self._quick.expect(turns, blocks, spread, numbers, behind)
 
     def _is_plain(
         self, module: ModuleType, sizes: Mapping[str, int], weight: np.ndarray | None, values: np.ndarray | None
@@ -203,7 +222,7 @@ class Kernel:
         size = prod(sizes.values()) / (_SPREAD * BLOCK)
         value = spread(*ready, every, size) if sizes[BATCH] >= many else ready[0](*every)
         turns, blocks = (one if one.signatures else unusual for one in both)
-        self._hasten(turns, blocks, max(1, min(many, _SPREAD * BLOCK // sizes["class"])), given, behind, None)
+        self._hasten(turns, blocks, max(1, min(many, _SPREAD * BLOCK // sizes["class"])), given, behind)
         return self.dtype.type(value)
 
     def _reduced(
@@ -294,7 +313,7 @@ class Kernel:
     def _outputs(self, out: Out, arguments: list[Any], weight: np.ndarray, rows: int) -> dict[str, np.ndarray]:
         """The arrays to be written, by name."""
         shapes: dict[str, tuple[int, ...]] = {}
-        if self.reduction == "none" and not self.pooled:
+        if self._is_several:
             shapes["value"] = (rows,)
         inputs = dict(zip(self.inputs, arguments, strict=False))
         if self.gradient:

@@ -1,98 +1,130 @@
-"""The shortest way from a call to compiled functions that look at their arguments themselves."""
+"""The shortest way from a call to compiled functions that look at their arguments themselves.
+
+A function that takes keywords by their names is called in half the time of one that takes any; so one is written for
+each kernel's inputs and parameters.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from dataclasses import dataclass, field
+from textwrap import dedent, indent
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
+from numba.core.errors import NumbaError
 
-from lossbench.kernels.outputs import Out
 from lossbench.kernels.team import spread
 
-Quick = Callable[[Mapping[str, Any], Out], Any]
+_MISSING = object()
+_TEXT = """
+    def called(*, {names}, sample_weight=None, out=None, **others):
+        try:
+            turns, several, many, {state} = usual
+            if {conditions}:
+    {result}
+        except (AttributeError, LookupError, TypeError, ValueError, NumbaError):
+            pass
+        given = {{{given}}}
+        given = {{name: one for name, one in given.items() if one is not MISSING}}
+        return carefully(sample_weight=sample_weight, out=out, **given, **others)
+"""
 
 
-def unusual(given: Mapping[str, Any], out: Out) -> Any:
-    """No call is usual yet."""
-    raise KeyError
+def unusual(*arguments: object) -> Any:
+    """No call is usual of a function that was not compiled yet."""
+    raise LookupError
 
 
-def quick(
-    turns: Callable[..., Any],
-    blocks: Callable[..., Any],
-    many: int,
-    inputs: Sequence[str],
-    parameters: Mapping[str, object],
-    behind: Sequence[object],
-    outputs: Sequence[str],
-    dtype: np.dtype[Any],
-) -> Quick:
-    """A function of what is given and where results go; it refuses what a careful look should be taken at.
+@dataclass(frozen=True)
+class Quick:
+    """A function of what is given by name, of `sample_weight`, and of where results go, `out`.
 
-    Args:
-        turns, blocks: Compiled functions that go through the elements one after the other, and spread over threads.
-        many: How many elements are worth threads.
-        inputs: The arrays' names.
-        parameters: The numbers that have to be given beside them.
-        behind: What the functions take after the arrays.
-        outputs: The names of what they write, `gradient.<input>` or `value`, in their order.
+    Attributes:
+        carefully: Does the same for the calls that are not like the one before.
+        inputs, parameters: The names of the arrays, and of the numbers beside them.
+        outputs: The names of what is written, `gradient.<input>` or `value`, in their order.
         dtype: Of the results.
-
-    Raises:
-        KeyError, TypeError, ValueError, NumbaError: From the function, of a call that is not like this.
     """
-    size, checked = len(inputs) + len(parameters), tuple(parameters.items())
-    one, tail = dtype.type(1), tuple(behind)  # one times a float is of its dtype, and faster made than the dtype's own
-    taken = itemgetter(*inputs) if len(inputs) > 1 else _only(inputs[0])
 
-    def several(*arguments: Any) -> Any:
-        return spread(turns, blocks, arguments, len(arguments[0]) / many)
+    carefully: Callable[..., Any]
+    inputs: Sequence[str]
+    parameters: Sequence[str]
+    outputs: Sequence[str]
+    dtype: np.dtype[Any]
+    function: FunctionType = field(init=False)
+    _codes: dict[int, CodeType] = field(init=False, default_factory=dict)  # by how much is behind the arrays
 
-    def fits(given: Mapping[str, Any]) -> bool:
-        return all(given[name] == number for name, number in checked)
+    def __post_init__(self) -> None:
+        found: dict[str, Any] = {"carefully": self.carefully, "usual": (), "MISSING": _MISSING}
+        found |= {"dtype": self.dtype, "one": self.dtype.type(1), "empty": np.empty, "NumbaError": NumbaError}
+        object.__setattr__(self, "function", FunctionType(self._code(0), found, "called"))
+        self.function.__kwdefaults__ = dict.fromkeys((*self.inputs, *self.parameters), _MISSING)
+        self.function.__kwdefaults__ |= {"sample_weight": None, "out": None}
 
-    def of_value(given: Mapping[str, Any], out: Out) -> Any:
-        if out is not None or len(given) != size or (checked and not fits(given)):
-            raise KeyError
-        arrays = taken(given)
-        function = turns if len(arrays[0]) < many else several
-        return one * function(*(arrays + tail))
+    def expect(
+        self,
+        turns: Callable[..., Any],
+        blocks: Callable[..., Any],
+        many: int,
+        numbers: Mapping[str, object],
+        behind: Sequence[object],
+    ) -> None:
+        """Let the next call like this one go straight to these functions.
 
-    def of_gradient(given: Mapping[str, Any], out: Any) -> Any:
-        if len(given) != size or (checked and not fits(given)):
-            raise KeyError
-        arrays = taken(given)
-        if out is None:
-            out = np.empty(arrays[places[0]].shape, dtype)
-        function = turns if len(arrays[0]) < many else several
-        return one * function(*(arrays + tail + (out,))), {slopes[0]: out}
+        Args:
+            turns, blocks: Compiled functions that go through the elements one after the other, and spread over threads.
+            many: How many elements are worth threads.
+            numbers: The parameters that are given, and as what.
+            behind: What the functions take after the arrays.
+        """
 
-    def of_several(given: Mapping[str, Any], out: Any) -> Any:
-        if len(given) != size or (checked and not fits(given)):
-            raise KeyError
-        arrays = taken(given)
-        if out is None:
-            written = tuple(np.empty(arrays[place].shape, dtype) for place in places)
-            written += (np.empty(len(arrays[0]), dtype),) if valued else ()
-        elif len(outputs) == 1 and isinstance(out, np.ndarray):
-            written = (out,)
-        elif len(out) == len(outputs):
-            written = tuple(out[name] for name in outputs)
+        def several(*arguments: Any) -> Any:
+            return spread(turns, blocks, arguments, len(arguments[0]) / many)
+
+        given = [numbers.get(name, _MISSING) for name in self.parameters]
+        # Between these two another thread finds a state of another length at worst, and looks carefully.
+        self.function.__code__ = self._code(len(behind))
+        self.function.__globals__["usual"] = (turns, several, many, *given, *behind)
+
+    def _code(self, many: int) -> CodeType:
+        """That of the function with so many numbers behind the arrays."""
+        if many not in self._codes:
+            names = (*self.inputs, *self.parameters)
+            behind = [f"behind_{place}" for place in range(many)]
+            conditions = ["sample_weight is None", "not others", *([] if self.outputs else ["out is None"])]
+            conditions += [f"({one} is number_{one} or {one} == number_{one})" for one in self.parameters]
+            text = dedent(_TEXT).format(
+                names=", ".join(f"{name}=MISSING" for name in names),
+                state=", ".join([*(f"number_{name}" for name in self.parameters), *behind]),
+                conditions=" and ".join(conditions),
+                result=indent("\n".join(self._result(behind)), " " * 12),
+                given=", ".join(f"{name!r}: {name}" for name in names),
+            )
+            found: dict[str, Any] = {"MISSING": _MISSING}
+            exec(text, found)
+            self._codes[many] = found["called"].__code__
+        return self._codes[many]
+
+    def _result(self, behind: Sequence[str]) -> list[str]:
+        """The lines that return what a call gives."""
+        places = {name: f"out_{place}" for place, name in enumerate(self.outputs)}
+        slopes = {name.removeprefix("gradient."): place for name, place in places.items() if name != "value"}
+        shapes = [f"{name}.shape" for name in slopes] + [f"len({self.inputs[0]})"] * ("value" in places)
+        targets, new = ", ".join(places.values()), ", ".join(f"empty({shape}, dtype)" for shape in shapes)
+        lines: list[str] = []
+        if len(places) == 1:
+            lines = [f"{targets} = {new} if out is None else out"]
+        elif places:
+            lines = ["if out is None:", f"    {targets} = {new}", f"elif len(out) == {len(places)}:"]
+            lines += [f"    {targets} = {', '.join(f'out[{name!r}]' for name in places)}", "else:"]
+            lines += ["    raise LookupError"]
+        arguments = ", ".join([*self.inputs, *behind, *places.values()])
+        call = f"(turns if len({self.inputs[0]}) < many else several)({arguments})"
+        if "value" in places:
+            lines, value = [*lines, call], places["value"]
         else:
-            raise KeyError
-        function = turns if len(arrays[0]) < many else several
-        value = function(*(arrays + tail + written))
-        value = written[-1] if valued else one * value
-        return (value, dict(zip(slopes, written, strict=False))) if slopes else value
-
-    slopes = [name.removeprefix("gradient.") for name in outputs if name != "value"]
-    places, valued = [inputs.index(one) for one in slopes], "value" in outputs
-    if not outputs:
-        return of_value
-    return of_gradient if len(outputs) == len(slopes) == 1 else of_several
-
-
-def _only(name: str) -> Callable[[Mapping[str, Any]], tuple[Any]]:
-    return lambda given: (given[name],)
+            value = f"one * {call}"  # of the dtype, and faster made than by the dtype itself
+        pairs = ", ".join(f"{name!r}: {place}" for name, place in slopes.items())
+        return [*lines, f"return {value}, {{{pairs}}}" if slopes else f"return {value}"]
