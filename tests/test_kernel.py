@@ -351,8 +351,34 @@ def test_elements_are_computed_without_branches(name):
 
     for function in functions(source(loss.formula, signature_of(loss), "float32")):
         if function.name.startswith("value") and function.name.endswith(("value", "gradient", "each", "weighted")):
-            (entries,) = [node for node in ast.walk(function) if isinstance(node, ast.For) and node.target.id == "k"]
-            assert not any(isinstance(node, ast.If | ast.IfExp | ast.BoolOp) for node in entries.body)
+            loops = [node for node in ast.walk(function) if isinstance(node, ast.For) and node.target.id == "k"]
+            entries = [node for loop in loops for one in loop.body for node in ast.walk(one)]
+            assert entries
+            assert not any(isinstance(node, ast.If | ast.IfExp | ast.BoolOp) for node in entries)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["poisson", "binary_cross_entropy", "gaussian_nll"])
+def test_a_number_that_is_not_common_changes_no_other(name, dtype):
+    loss = spec.load(name)
+    rng = np.random.default_rng(7)
+    given = {one: rng.uniform(0.1, 0.9, 3 * STRETCH).astype(dtype) for one in loss.inputs}
+    argument = "variance" if name == "gaussian_nll" else "y_pred"
+    rare = {**given, argument: given[argument].copy()}
+    at = [5, STRETCH - 1, 2 * STRETCH + 3, 2 * STRETCH + 4, 2 * STRETCH + 5]
+    rare[argument][at] = [0, np.finfo(dtype).smallest_subnormal, np.inf, np.nan, -1]
+    alone = {one: array[at] for one, array in rare.items()}
+
+    for reduction in ("none", "sum"):
+        compiled = kernel(name, dtype=dtype, gradient=True, reduction=reduction)
+        (value, slopes), (expected, others), (odd, ends) = (compiled(**one) for one in (rare, given, alone))
+        usual = np.setdiff1d(np.arange(3 * STRETCH), at)
+        for one, slope in slopes.items():
+            assert np.array_equal(slope[usual], others[one][usual])
+            assert np.array_equal(slope[at], ends[one], equal_nan=True)
+        if reduction == "none":
+            assert np.array_equal(value[usual], expected[usual])
+            assert np.array_equal(value[at], odd, equal_nan=True)
 
 
 def test_the_usual_parameters_give_what_any_give():

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from lossbench.formula.common import common
 from lossbench.formula.expression import EXPENSIVE, PI, Constants, expression
 from lossbench.formula.graph import Node, number_of, topological
 from lossbench.formula.lower import lowered
@@ -70,6 +71,7 @@ class Elements:
     weighted: bool
     lines: list[str] = field(default_factory=list)
     known: dict[Node, str] = field(default_factory=dict)
+    count: int = 0  # of the names so far
 
     def functions(self, name: str, value: Node, gradients: Mapping[str, Node], type_: str = "real") -> str:
         """Their text.
@@ -127,27 +129,41 @@ class Elements:
         self._write(2, *(f"o{at} = r{at} if far else address({array}, first)" for at, array in enumerate(arrays)))
         if not self.each:
             self._write(2, f"part, kept = {zero}, again or count < {most}")
-        self._write(2, *_ENTRIES)
-        self._computed([node for node in nodes if node in varying], self.inputs, 3, "[i]")
-        if self.weighted:
-            self._write(3, "w = weight[i]")
-        results = [self._name(slope) for slope in slopes]
-        results = [f"weighed(factor*w, {one})" if self.weighted else f"factor*{one}" for one in results]
-        results.append(f"weighed(w, {self._name(loss)})" if self.weighted else self._name(loss))
-        self._write(3, *(f"put(o{at}, k, {result})" for at, result in zip(range(len(arrays)), results, strict=False)))
+        fixed = dict(self.known)
+        results, numbers = common([loss, *slopes], varying)
+        if numbers:
+            self._write(2, f"odd = {zero}")
+            self._entries(2, results, numbers, dear)
+            self._write(2, f"if odd > {zero}:", *([] if self.each else [f"    part = {zero}"]))
+            self.known = fixed
+        self._entries(3 if numbers else 2, [loss, *slopes], [], dear)
         if not self.each:
-            self._added(results[-1], dear)
+            self._add(dear)
         if arrays:
             self._write(2, "if far:", *(f"    streamed({one}, first, r{at}, count)" for at, one in enumerate(arrays)))
         self._write(2, "first += count")
         self._write(1, "return wide(0)" if self.each else "return completed(total, error)")
         return "\n".join(self.lines)
 
-    def _added(self, result: str, dear: bool) -> None:
+    def _entries(self, depth: int, roots: Sequence[Node], numbers: Sequence[Node], dear: bool) -> None:
+        """The loop over the entries of a stretch; it counts those where one of *numbers* is not common."""
+        self._write(depth, *_ENTRIES)
+        self._computed([node for node in topological(*roots) if node not in self.known], self.inputs, depth + 1, "[i]")
+        self._write(depth + 1, *(f"odd = accumulated(odd, uncommon({self._name(one)}))" for one in numbers))
+        if self.weighted:
+            self._write(depth + 1, "w = weight[i]")
+        loss, *slopes = map(self._name, roots)
+        results = [f"weighed(factor*w, {one})" if self.weighted else f"factor*{one}" for one in slopes]
+        results.append(f"weighed(w, {loss})" if self.weighted else loss)
+        outputs = len(slopes) + self.each
+        self._write(depth + 1, *(f"put(o{at}, k, {result})" for at, result in enumerate(results[:outputs])))
+        if not self.each:
+            keep = "put(terms, k, x)" if dear else "keep(terms, k, x, kept)"
+            self._write(depth + 1, f"x = {results[-1]}", keep, "part = accumulated(part, x)")
+
+    def _add(self, dear: bool) -> None:
         """What adds up the losses of a stretch; a sum that is infinite in their own numbers may be none in float64."""
         infinite = f"not part - part == {self.constants.name(0)}"
-        keep = "put(terms, k, x)" if dear else "keep(terms, k, x, kept)"
-        self._write(3, f"x = {result}", keep, "part = accumulated(part, x)")
         if dear:
             self._write(2, f"kept = kept or {infinite}")
         else:  # the stretch once more
@@ -158,7 +174,7 @@ class Elements:
         for node in nodes:
             if number_of(node) is not None or node.op == "pi":
                 continue
-            name = f"t{len(self.known)}"
+            name = f"t{self.count}"
             if node.op == "variable":
                 text = f"{given[str(node.value)]}{entry}"
                 if not entry:
@@ -167,6 +183,7 @@ class Elements:
             else:
                 text = self._expression(node)
             self.known[node] = name
+            self.count += 1
             self._write(depth, f"{name} = {text}")
 
     def _expression(self, node: Node) -> str:

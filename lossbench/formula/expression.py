@@ -19,7 +19,7 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=",
 _INFIX |= {"and": "and", "or": "or"}
 _CALLS = {name: name for name in ELEMENTARY} | {"max": "maximum", "min": "minimum"}
 _CALLS |= {name: name for name in ("xlogy", "power_slope", "exp_below", "exp_difference", "log_cosh", "log_ratio")}
-_CALLS |= {name: name for name in ("nan_of", "weighed")}
+_CALLS |= {name: name for name in ("common_log", "common_xlogy", "nan_of", "weighed")}
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def has_nests(formula: Formula) -> bool:
 PRIMITIVES = (
     *("maximum", "minimum", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sinh", "cosh", "tanh", "softplus"),
     *("sigmoid", "log_cosh", "log_ratio", "xlogy", "power", "power_slope", "exp_below", "exp_difference", "nan_of"),
-    *("inlined", "weighed"),
+    *("common_log", "common_xlogy", "uncommon", "inlined", "weighed"),
 )
 SUMS = (
     *("accumulated", "compensated", "completed", "squares", "root", "larger", "largest"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lossbench.kernels.elementary import exp, log
+from lossbench.kernels.elementary import common_log, exp, log
 from lossbench.kernels.machine import FORMATS, Number, Truth, where
 
 
@@ -56,6 +56,11 @@ def sign(x: Number) -> Number:
 def xlogy(x: Number, y: Number) -> Number:
     """x*log(y), and 0 for x = 0 unless y is nan."""
     return where(x.equals(0.0) & y.equals(y), 0.0, x * log(y))
+
+
+def common_xlogy(x: Number, y: Number) -> Number:
+    """The same where y is not `uncommon`."""
+    return where(x.equals(0.0), 0.0, x * common_log(y))
 
 
 def nan_of(operand: Number, chosen: Number) -> Number:

@@ -155,11 +155,27 @@ def log(x: Number) -> Number:
     format_ = x.format
     subnormal = x < 2.0 ** (1 - format_.bias)
     more = format_.fraction + 1
-    moved, biased = _exponent(where(subnormal, x * 2.0**more, x))
-    f = ((moved & (2**format_.fraction - 1)) + format_.bits(math.sqrt(0.5))).number() - 1.0
-    k = _as_number(biased) - where(subnormal, x.constant(_offset(format_) + more), _offset(format_))
+    offset = where(subnormal, x.constant(_offset(format_) + more), _offset(format_))
     ends = where(x.equals(0.0), -math.inf, where(x < 0.0, math.nan, x))
-    return where((x > 0.0) & (x < math.inf), _log_of(f, k), ends)
+    return where((x > 0.0) & (x < math.inf), _log_from(where(subnormal, x * 2.0**more, x), offset), ends)
+
+
+def common_log(x: Number) -> Number:
+    """The same for numbers that are not `uncommon`."""
+    return _log_from(x, x.constant(_offset(x.format)))
+
+
+def uncommon(x: Number) -> Number:
+    """0 for a positive normal number, 1 for another."""
+    return where((x >= 2.0 ** (1 - x.format.bias)) & (x < math.inf), 0.0, x.constant(1.0))
+
+
+def _log_from(x: Number, offset: Number) -> Number:
+    """log(x), x positive and normal, but for what is beside its exponent."""
+    format_ = x.format
+    moved, biased = _exponent(x)
+    f = ((moved & (2**format_.fraction - 1)) + format_.bits(math.sqrt(0.5))).number() - 1.0
+    return _log_of(f, _as_number(biased) - offset)
 
 
 def log_ratio(a: Number, b: Number) -> Number:
