@@ -96,7 +96,8 @@ class Kernel:
 
         outputs = [f"gradient.{one}" for one in self.differentiated] if self.gradient else []
         outputs += ["value"] if self._is_several else []
-        quick = Quick(self._carefully, tuple(self.inputs), tuple(self.parameters), outputs, self.dtype)
+        sizes = {name: len(variables[name].axes) for name in self.inputs}
+        quick = Quick(self._carefully, sizes, tuple(self.parameters), outputs, self.dtype)
         object.__setattr__(self, "_quick", quick)
         object.__setattr__(self, "function", quick.function)
         self._describe()

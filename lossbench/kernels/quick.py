@@ -43,13 +43,14 @@ class Quick:
 
     Attributes:
         carefully: Does the same for the calls that are not like the one before.
-        inputs, parameters: The names of the arrays, and of the numbers beside them.
+        inputs: The arrays, and how many axes they have.
+        parameters: The names of the numbers beside them.
         outputs: The names of what is written, `gradient.<input>` or `value`, in their order.
         dtype: Of the results.
     """
 
     carefully: Callable[..., Any]
-    inputs: Sequence[str]
+    inputs: Mapping[str, int]
     parameters: Sequence[str]
     outputs: Sequence[str]
     dtype: np.dtype[Any]
@@ -111,7 +112,10 @@ class Quick:
         """The lines that return what a call gives."""
         places = {name: f"out_{place}" for place, name in enumerate(self.outputs)}
         slopes = {name.removeprefix("gradient."): place for name, place in places.items() if name != "value"}
-        shapes = [f"{name}.shape" for name in slopes] + [f"len({self.inputs[0]})"] * ("value" in places)
+        number = f"len({next(iter(self.inputs))})"
+        # A number makes an array faster than a shape does.
+        shapes = [number if self.inputs[name] == 1 else f"{name}.shape" for name in slopes]
+        shapes += [number] * ("value" in places)
         targets, new = ", ".join(places.values()), ", ".join(f"empty({shape}, dtype)" for shape in shapes)
         lines: list[str] = []
         if len(places) == 1:
@@ -121,7 +125,7 @@ class Quick:
             lines += [f"    {targets} = {', '.join(f'out[{name!r}]' for name in places)}", "else:"]
             lines += ["    raise LookupError"]
         arguments = ", ".join([*self.inputs, *behind, *places.values()])
-        call = f"(turns if len({self.inputs[0]}) < many else several)({arguments})"
+        call = f"(turns if {number} < many else several)({arguments})"
         if "value" in places:
             lines, value = [*lines, call], places["value"]
         else:
