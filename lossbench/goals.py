@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +12,12 @@ import pandas as pd
 
 from lossbench import shown, toml
 from lossbench.errors import LossbenchError
+from lossbench.formula.elements import FAR
+from lossbench.loss import Loss
 from lossbench.records import CEILING, Case, Struct, Target, Timing
 from lossbench.speed import _interval
 from lossbench.store import Store
+from lossbench.timed import NUMBER_BYTES
 
 FILE = Path(__file__).parent / "kernels" / "goals.toml"
 OURS = "numba"
@@ -88,7 +92,8 @@ def ratios(store: Store) -> pd.DataFrame:
         traffic: Bytes that one call has to move at least.
         seconds: The median over the turns; so are `ceiling_seconds` and `best_seconds`.
         ceiling, of_ceiling: The quickest of the ceiling's ways to move the bytes, on as many threads or on one, and the
-            share of its speed that the kernel has; nan where it was not measured.
+            share of its speed that the kernel has; nan where it was not measured. Past the caches only where gradients
+            are too long to stay there: shorter ones the next reader would miss, for more than that saves.
         best, to_best: The fastest framework on as many threads, and how many times as fast the kernel is.
         best_of_ceiling: The share that this framework has.
         to_one: How many times as fast as on one thread.
@@ -118,7 +123,7 @@ def ratios(store: Store) -> pd.DataFrame:
                         "target": target.name,
                         "traffic": traffic[case, measure],
                         "seconds": _median(seconds),
-                        **_beside(target, measure, by_target),
+                        **_beside(target, measure, by_target, past=_written(loss, case) >= FAR),
                     }
                 )
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -164,14 +169,21 @@ def _outputs(target: Target) -> str:
     return "reused" if target.mode in ("reused", "streamed") else "fresh"
 
 
-def _beside(ours: Target, measure: str, by_target: dict[Target, dict[int, float]]) -> dict[str, object]:
-    """The columns that compare *ours* with others of its case."""
+def _written(loss: Loss, case: Case) -> int:
+    """Bytes of its gradients."""
+    sizes = dict(zip(loss.dimensions, case.shape, strict=True))
+    numbers = [prod(sizes[axis] for axis in loss.along(name)) for name, one in loss.inputs.items() if one.grad]
+    return NUMBER_BYTES[case.dtype] * sum(numbers)
+
+
+def _beside(ours: Target, measure: str, by_target: dict[Target, dict[int, float]], *, past: bool) -> dict[str, object]:
+    """The columns that compare *ours* with others of its case; *past* is whether the ceiling may write past caches."""
     mine = by_target[ours]
     ceilings = [
         one
         for one in by_target
         if one.framework == CEILING and one.threads in (1, ours.threads)
-        if measure == "forward" or _outputs(one) == _outputs(ours)
+        if measure == "forward" or (_outputs(one) == _outputs(ours) and (past or one.mode != "streamed"))
     ]
     others = [one for one in by_target if one.framework not in (OURS, CEILING) and one.threads == ours.threads]
     alone = [one for one in by_target if (one.framework, one.mode, one.threads) == (ours.framework, ours.mode, 1)]

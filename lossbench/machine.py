@@ -49,6 +49,17 @@ def pin(wanted: Sequence[int], process: int = 0) -> None:
             os.sched_setaffinity(process, wanted)
 
 
+def gather() -> None:
+    """Put this thread on the first of its processors; it may move on.
+
+    There targets of one thread are kept. On a virtual machine the processors are not equally fast at any time: a call
+    that begins on another is up to twice as long, whatever it does there.
+    """
+    everywhere = cores()
+    pin(everywhere[:1])
+    pin(everywhere)
+
+
 def cache_sizes() -> list[int]:
     """Bytes of the first processor's caches for data, the smallest first; empty where the system does not say."""
     found = []

@@ -29,10 +29,12 @@ class Timed:
 
     def warm(self, request: Warm) -> Ready:
         """The first call apart, then the memory of a second, then calls until their times are steady."""
+        machine.gather()
         before = compilations.count()
         first_call = timing.sample(self.call)
         rise = self.prepared.rise.get(self.job.measure)
         peak = rise() if rise else memory.rise(self.call) if self.job.target.device == "cpu" else None
+        timing.sample(self.call, 2)  # untimed: what computes a call right behind another may be compiled only then
         if request.calls is None:
             calls, seconds = timing.calibrate(self.call, request.min_sample)
         else:
@@ -50,7 +52,8 @@ class Timed:
 
     def sample(self, request: Sample) -> Samples:
         """As many samples as asked for."""
-        timing.sample(self.call)  # untimed: others had the caches in between
+        machine.gather()  # it woke up wherever the system chose
+        timing.sample(self.call, request.calls)  # untimed: others had the caches in between, and its threads slept
         taken = [timing.measure(self.call, request.calls) for _ in range(request.count)]
         busy = self.prepared.busy.get(self.job.measure)
         on_cpu = self.job.target.device == "cpu"
@@ -63,6 +66,7 @@ class Timed:
 
     def _cold(self) -> float:
         self._eraser()
+        machine.gather()
         return timing.sample(self.call)
 
     @cached_property

@@ -5,6 +5,7 @@ import pytest
 
 from lossbench import goals, plan, spec
 from lossbench.errors import LossbenchError
+from lossbench.formula.elements import FAR
 from lossbench.records import Case, Job, Target, Timing
 from lossbench.store import Store
 from lossbench.suite import Suite
@@ -120,7 +121,7 @@ def test_best_framework_is_the_fastest_one_with_as_many_threads(ratios):
 
 
 def test_ceiling_is_the_quickest_way_with_the_same_outputs(ratios):
-    given = {"measure": "gradient"}
+    given = {"measure": "gradient", "shape": (FAR // 4,)}
     found = ratios(
         timing(NUMBA, [10.0], **given),
         timing(REUSED, [10.0], **given),
@@ -131,6 +132,17 @@ def test_ceiling_is_the_quickest_way_with_the_same_outputs(ratios):
 
     assert dict(found["of_ceiling"]) == {"fresh": 0.9, "reused": 0.6}
     assert found["ceiling"]["reused"] == "ceiling:streamed:cpu*1"
+
+
+def test_ceiling_leaves_gradients_in_the_caches_where_they_fit(ratios):
+    given = {"measure": "gradient", "shape": (FAR // 4 - 1,)}
+    found = ratios(
+        timing(REUSED, [10.0], **given),
+        timing(ceiling("reused"), [8.0], **given),
+        timing(ceiling("streamed"), [6.0], **given),
+    ).iloc[0]
+
+    assert (found["ceiling"], found["of_ceiling"]) == ("ceiling:reused:cpu*1", 0.8)
 
 
 def test_where_threads_do_not_pay_the_ceiling_is_that_of_one(ratios):

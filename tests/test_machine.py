@@ -68,6 +68,16 @@ def test_pinning_keeps_a_thread_on_its_processors_and_what_is_not_allowed_change
     assert machine.cores() == before
 
 
+def test_a_thread_is_put_on_the_first_of_its_processors_and_may_then_move_on(monkeypatch):
+    put = []
+    monkeypatch.setattr(machine, "cores", lambda: [2, 5, 7])
+    monkeypatch.setattr(machine, "pin", put.append)
+
+    machine.gather()
+
+    assert put == [[2], [2, 5, 7]]
+
+
 def test_the_state_of_this_machine_only_grows():
     first, second = machine.state("before"), machine.state("after")
 

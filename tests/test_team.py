@@ -1,14 +1,17 @@
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import enumerate as enumerate_threads
 
 import numpy as np
 import pytest
 from numba import njit
 
-from lossbench import spec
+from lossbench import machine, spec
 from lossbench.adapters.numba import kernel, kernel_of
 from lossbench.kernels.primitives import inlined
+from lossbench.kernels.quick import unusual
 from lossbench.kernels.streams import BLOCK
 from lossbench.kernels.team import Team, _pause, distribute, spread, task
 
@@ -58,6 +61,24 @@ def test_who_is_slow_is_waited_for(late):
         mark(board, times, pauses)
 
         assert np.array_equal(times, np.arange(1, 10))
+
+
+@pytest.mark.skipif(len(machine.cores()) < 2 or sys.platform != "linux", reason="there is no core to keep them from")
+def test_the_others_are_kept_from_the_core_of_the_caller_asleep_or_awake():
+    before, known = machine.cores(), set(enumerate_threads())
+    board = Team(2).board(2)
+    (other,) = set(enumerate_threads()) - known
+    kept = []
+
+    try:
+        for core in before[:2] * 2:
+            machine.pin([core])
+            mark(board, np.zeros(9, np.int64), np.zeros(9, np.int64))
+            kept.append(os.sched_getaffinity(other.native_id))
+    finally:
+        machine.pin(before)
+
+    assert kept == [set(before) - {core} for core in before[:2] * 2]
 
 
 LONG = 100  # times as long as what is worth other threads
@@ -116,6 +137,20 @@ def test_a_short_call_wakes_nobody_unless_it_follows_on_another(monkeypatch):
     found = [spread(lambda: "alone", lambda board: "shared", (), 1) for _ in range(3)]
 
     assert found == ["alone", "shared", "alone"]
+
+
+def test_a_call_that_failed_as_nothing_was_compiled_comes_back_to_several_threads(monkeypatch):
+    team, clock = Team(2), iter([1.0, 1.0, 1.00005, 2.0, 2.0, 3.0, 3.0])
+    monkeypatch.setattr("lossbench.kernels.team._team", team)
+    monkeypatch.setattr("lossbench.kernels.team.get_num_threads", lambda: 2)
+    monkeypatch.setattr("lossbench.kernels.team.config.NUMBA_NUM_THREADS", 2)
+    monkeypatch.setattr("lossbench.kernels.team.perf_counter", lambda: next(clock))
+    assert spread(lambda: "alone", unusual, (), 1) == "alone"
+
+    with pytest.raises(LookupError):
+        spread(lambda: "alone", unusual, (), 1)
+
+    assert [spread(lambda: "alone", lambda board: "shared", (), 1) for _ in range(2)] == ["shared", "alone"]
 
 
 def test_several_callers_at_once_get_their_own_results():

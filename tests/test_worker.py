@@ -177,6 +177,19 @@ def test_samples_come_with_processor_time_and_on_request_with_calls_whose_caches
     assert len(samples.cold) == len(erased) == 2
 
 
+def test_samples_of_all_targets_begin_on_the_same_processor(folder, monkeypatch):
+    found = opened(folder, "well")
+    job = Job(case=CASE, target=Target(framework="fake"), measure="forward")
+    ready = found.reply(Warm(job=job, min_sample=1e-4, limit=1.0))
+    done = []
+    monkeypatch.setattr("lossbench.machine.gather", lambda: done.append("gathered"))
+    monkeypatch.setattr("lossbench.machine.Eraser", lambda: lambda: done.append("erased"))
+
+    found.reply(Sample(count=1, calls=ready.calls, cold=2))
+
+    assert done == ["gathered", "erased", "gathered", "erased", "gathered"]
+
+
 def test_another_process_makes_as_many_calls_in_each_sample_as_the_first(folder):
     job = Job(case=CASE, target=Target(framework="fake"), measure="forward")
 

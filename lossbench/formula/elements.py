@@ -41,6 +41,7 @@ def {name}_blocks(board, {arguments}):
     return {type}(together(sums) / parts)
 """
 SPREAD = 262144  # elements of the cheapest losses that are worth a second thread
+FAR = 24 << 20  # bytes of outputs from which on whoever reads them next does not find them in the cache anyway
 _STRETCHES = (
     "first = begin",
     "while first < end:",
@@ -95,38 +96,39 @@ class Elements:
         scale = ["scale"] if gradients else []
         if gradients:
             checks.append(f"scale = wide(1) / parts if parts else wide({self.constants.name('nan')})")
-        far = ["far"] if outputs else []
-        if outputs:
-            checks.append(f"far = {' + '.join(f'{one}.nbytes' for one in outputs)} >= FAR")
+        loss, *slopes = lowered([value, *gradients.values()], self.parameters)
+        dear = _dear(loss, *slopes)
+        # What takes longer to compute than to write gains nothing past the cache.
+        far = ["far"] if outputs and not dear else []
+        if far:
+            checks.append(f"far = {' + '.join(f'{one}.nbytes' for one in outputs)} >= {FAR}")
         given = [*self.inputs.values(), *self.parameters.values(), *arrays[len(self.inputs) :]]
         return _FUNCTIONS.format(
             name=name,
             given=", ".join([*given, *scale, *far, *outputs]),
             arguments=", ".join([*given, "share", "extra", *outputs]),
-            body=self._body(value, list(gradients.items())),
+            body=self._body(loss, slopes, outputs, dear),
             checks="\n".join(_INDENT + one for one in checks),
             type=type_,
         )
 
-    def _body(self, value: Node, gradients: Sequence[tuple[str, Node]]) -> str:
-        """The statements of the first."""
-        loss, *slopes = lowered([value, *(slope for _, slope in gradients)], self.parameters)
+    def _body(self, loss: Node, slopes: Sequence[Node], arrays: Sequence[str], dear: bool) -> str:
+        """The statements of the first, which writes into *arrays*."""
         nodes = list(topological(loss, *slopes))
         varying = _varying(nodes, self.inputs)
         if slopes:
             self._write(1, "factor = real(scale)")
         self._computed([node for node in nodes if node not in varying], self.parameters, 1)
-        arrays = [array for array, _ in gradients] + ["values"] * self.each
         zero = self.constants.name(0)
-        for at in range(len(arrays)):
-            self._write(1, f"r{at} = room({zero})")
-        dear = _dear(loss, *slopes)
+        if not dear:
+            self._write(1, *(f"r{at} = room({zero})" for at in range(len(arrays))))
         # Dear losses are computed in fewer vectors at once, and float64 has but half as many numbers in each.
         most = "SHORT" if dear and self.constants.dtype == "float64" else "STRETCH"
         if not self.each:
             self._write(1, f"terms = room({zero})", "total, error, again = wide(0), wide(0), False")
         self._write(1, *(text.format(most=most) for text in _STRETCHES))
-        self._write(2, *(f"o{at} = r{at} if far else address({array}, first)" for at, array in enumerate(arrays)))
+        rooms = ["" if dear else f"r{at} if far else " for at in range(len(arrays))]
+        self._write(2, *(f"o{at} = {rooms[at]}address({array}, first)" for at, array in enumerate(arrays)))
         if not self.each:
             self._write(2, f"part, kept = {zero}, again or count < {most}")
         fixed = dict(self.known)
@@ -139,7 +141,7 @@ class Elements:
         self._entries(3 if numbers else 2, [loss, *slopes], [], dear)
         if not self.each:
             self._add(dear)
-        if arrays:
+        if arrays and not dear:
             self._write(2, "if far:", *(f"    streamed({one}, first, r{at}, count)" for at, one in enumerate(arrays)))
         self._write(2, "first += count")
         self._write(1, "return wide(0)" if self.each else "return completed(total, error)")

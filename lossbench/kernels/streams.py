@@ -23,7 +23,6 @@ SHORT = 512  # the same where less is computed at once
 LANES = 64  # a multiple of what LLVM computes at once
 BLOCK = 16384  # numbers in one sum; fewer are not worth a second thread
 LINE = 64  # bytes of the memory that go together
-FAR = 6 << 20  # bytes of outputs from which on the cache is better left to the inputs
 
 
 @intrinsic  # type: ignore[untyped-decorator]

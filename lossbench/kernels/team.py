@@ -6,9 +6,9 @@ lie decides what they are, not who computes them: results are the same for any n
 
 The others are threads of Python that stay in one compiled function and need no interpreter lock. Between calls they
 look for the next one for 100 microseconds, then sleep. To wake them takes the caller some 20: a call does so where it
-is much longer than that, or follows on another so soon that they will stay awake. On Linux they are woken on other
-cores than the caller's: in a virtual machine the system takes a halted core for one that is busy elsewhere, and wakes
-them on that of the caller.
+is much longer than that, or follows on another so soon that they will stay awake. On Linux they are kept from the
+caller's core: in a virtual machine the system takes a halted core for one that is busy elsewhere, and would start and
+wake them on that of the caller.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from math import inf
 from threading import Lock, Thread
 from time import perf_counter
 from typing import Any
@@ -128,10 +129,9 @@ def task(typing: Any, function: Any, arguments: Any) -> Any:
 
 
 @inlined
-def _send_away(board: np.ndarray, at: int) -> None:
-    """Keep one of the others from the core that this thread is on."""
-    core = _core()
-    if board[at + _AWAY] != core + 1 and core < 64 * _SET:
+def _send_away(board: np.ndarray, at: int, core: int) -> None:
+    """Keep one of the others from the core that the caller is on."""
+    if board[at + _THREAD] and board[at + _AWAY] != core + 1 and core < 64 * _SET:
         kept = board[_CORES + core // 64]
         board[_CORES + core // 64] = kept & ~(np.int64(1) << (core % 64))
         _move(board[at + _THREAD], 8 * _SET, address(board, _CORES))
@@ -146,11 +146,12 @@ def distribute(board: np.ndarray, task: tuple[int, int], count: int) -> None:
     board[_TASK], board[_FRAME], board[_COUNT] = task[0], task[1], count
     _exchanged(board, _DONE, 0)
     _exchanged(board, _LEFT, count)
+    core = _core() if _LINUX else 0
     for other in range(others):
         at = _OTHERS + other * _EACH
+        if _LINUX:
+            _send_away(board, at, core)
         if _seen(board, at + _SLEEPS) and _exchanged(board, at + _SLEEPS, 0):
-            if _LINUX:
-                _send_away(board, at)
             _release(board[at + _DOOR])
     mine = 0
     while True:
@@ -236,10 +237,14 @@ def spread(turns: Callable[..., Any], blocks: Callable[..., Any], arguments: tup
         return turns(*arguments)
     try:
         if size < _LONG and perf_counter() - team.last >= _SOON:
-            return turns(*arguments)
-        return blocks(team.board(threads), *arguments)
-    finally:
+            found = turns(*arguments)
+        else:
+            # Who fails, for it was not compiled yet, is compiled and comes back, however long that takes.
+            team.last = inf
+            found = blocks(team.board(threads), *arguments)
         team.last = perf_counter()
+        return found
+    finally:
         team.free.release()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lossbench import goals, kernels
+from lossbench.formula.elements import FAR
 from lossbench.goals import AGAINST
 from lossbench.report import kernel_charts, lengths, tables, words
 from lossbench.report.one import Picture
@@ -71,6 +72,7 @@ def page(found: pd.DataFrame) -> dict[str, object]:
         "marks": MARKS,
         "pictures": pictures(found),
         "ulps": ulps(),
+        "far": FAR >> 20,
     }
 
 
