@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lossbench.errors import SpecError
-from lossbench.formula import Formula, Graph, Kind, Node, gradient
+from lossbench.formula import Formula, Graph, Kind, Node, Wide, gradient
 from lossbench.formula.graph import Variable, topological
 from lossbench.formula.node import described, quoted, variable_of
 from lossbench.formula.parse import parse
@@ -141,6 +141,12 @@ def _formula(loss: Loss) -> Formula:
             raise loss.wrong(f"formula.{key}", f"the {key} is {described(node)}; expected {expected}")
         return node
 
+    def condition(text: str, key: str) -> Node:
+        node = parsed(text, key)
+        if node.type != "truth" or node.axes or "row" not in names.values():
+            raise loss.wrong(f"formula.{key}", f"this is {described(node)}; expected a condition on each row")
+        return node
+
     text = loss.formula_text
     differentiated = tuple(name for name, one in loss.inputs.items() if one.grad)
     definition = one_number(parsed(text.definition, "definition"), "definition")
@@ -164,6 +170,9 @@ def _formula(loss: Loss) -> Formula:
     for node in topological(divisor):
         if node.op == "variable" and node.value in differentiated:
             raise loss.wrong("formula.divisor", f"the divisor depends on {node.value!r}; expected no gradient in it")
+    wide = None
+    if text.wide is not msgspec.UNSET:
+        wide = Wide(*(condition(one, f"wide.{key}") for key, one in msgspec.structs.asdict(text.wide).items()))
     return Formula(
         graph=graph,
         names=names,
@@ -173,4 +182,5 @@ def _formula(loss: Loss) -> Formula:
         gradients=gradients,
         kernel=kernel,
         kernel_gradients=kernel_gradients,
+        wide=wide,
     )

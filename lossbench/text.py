@@ -90,11 +90,19 @@ class Parameter(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     values: list[Number | list[Number]] = []
 
 
+class WideText(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Conditions on a row: where the definition and its gradient, computed in float64, are right in float32."""
+
+    value: str
+    gradient: str
+
+
 class FormulaText(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     definition: str
     divisor: str = "1"
     kernel: str | None = None
     gradient: dict[str, str] = {}
+    wide: WideText | msgspec.UnsetType = msgspec.UNSET  # not in the digest of losses without it
 
 
 class Sizes(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,13 +17,14 @@ from lossbench import inputs, spec
 from lossbench.adapters.numba import kernel, kernel_of, signature_of
 from lossbench.errors import LossbenchError, Unsupported
 from lossbench.formula import Formula, Graph, gradient, oracle
+from lossbench.formula.elements import FAR
 from lossbench.formula.graph import topological
 from lossbench.formula.kernel import Signature, source
 from lossbench.formula.parse import parse
 from lossbench.kernels import compile as compilation
 from lossbench.kernels.call import Kernel
 from lossbench.kernels.given import converted
-from lossbench.kernels.streams import BLOCK, FAR, LANES, SHORT, STRETCH
+from lossbench.kernels.streams import BLOCK, LANES, SHORT, STRETCH
 from lossbench.records import Case
 
 U = 2.0**-24  # half an ulp of 1 in float32
@@ -722,7 +723,7 @@ def test_a_kernel_is_a_function_that_says_what_it_takes():
 
     assert str(inspect.signature(compiled)) == "(*, y_pred, y_true, delta=1.0, sample_weight=None, out=None)"
     assert compiled.__name__ == "huber"
-    assert "the gradients by input of huber in float32, reduction none" in compiled.__doc__
+    assert "The value and the gradients by input, float32, reduction none." in compiled.__doc__
     with pytest.raises(LossbenchError, match="huber takes no 'y_tru'; expected: y_pred, y_true, delta"):
         compiled(y_pred=np.ones(3), y_tru=np.ones(3))
     with pytest.raises(LossbenchError, match="huber needs 'y_true'"):

@@ -14,7 +14,7 @@ from lossbench.formula.kernel import Signature, has_nests, source
 from lossbench.kernels import compile as compilation
 from lossbench.kernels.streams import LANES
 from lossbench.kernels.sums import highest, rank_or_first, rank_or_last, ranked
-from lossbench.kernels.tiles import NARROW, REACH, ROWS
+from lossbench.kernels.tiles import NARROW, REACH, ROWS, nearby
 
 U = 2.0**-24  # half an ulp of 1 in float32
 WIDTHS = (1, 2, NARROW - 1, NARROW, NARROW + 1, 2 * LANES, REACH, REACH + 1, REACH + LANES - 1, 2 * REACH + 5)
@@ -98,6 +98,25 @@ def test_equal_terms_are_added_without_a_drift(dtype, classes):
     p, t = (float(np.dtype(dtype).type(one)) for one in (0.3, 0.7))
     exact = classes * t * math.log(t / p)
     assert np.all(np.abs(value - exact) <= (math.ceil(math.log2(classes)) + 8) * np.finfo(dtype).eps / 2 * exact)
+
+
+@pytest.mark.parametrize("classes", [one for one in WIDTHS if one >= NARROW])
+def test_what_is_soon_made_is_added_to_2_ulps(classes):
+    """Four terms in float32, then in float64: by sums in float32 alone rows of 1,024 are off by 8."""
+    scores = np.random.default_rng(0).uniform(-1, 0.25, (40, 1)).astype(np.float32).repeat(classes, axis=1)
+    scores[:, 0] = 0
+
+    value, gradient = kernel("multi_margin", gradient=True)(scores=scores, y_true=np.zeros(40, np.int64))
+
+    exact = (1 + scores[:, 1].astype(np.float64)) * (classes - 1) / classes
+    assert np.all(np.abs(value - exact) <= 2 * np.spacing(value))
+    assert np.all(np.abs(gradient["scores"][:, 0] + (classes - 1) / classes) <= 2 * U)
+
+
+def test_a_label_is_found_in_its_piece_of_a_row_alone():
+    assert nearby(REACH + 3, REACH, 10) == 3
+    for label in (-1, 3, REACH - 1, REACH + 10, REACH + 2**32 + 3, REACH - 2**32 + 3, 2**63 - 1, -(2**63)):
+        assert nearby(label, REACH, 10) == -1
 
 
 @pytest.mark.parametrize("size", [2.0**-120, 1.0, 2.0**100])

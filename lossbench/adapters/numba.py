@@ -97,6 +97,9 @@ def _usual(loss: Loss, dtype: str) -> ModuleType:
     return load(f"{loss.name}_usual_{dtype}", text)
 
 
+_SHARES = ("binary", "onehot", "simplex", "unit")  # domains from 0 to 1
+
+
 def signature_of(loss: Loss) -> Signature:
     """What kernels of *loss* take."""
     names = loss.formula.names
@@ -104,6 +107,7 @@ def signature_of(loss: Loss) -> Signature:
         inputs={name: names[name] for name in loss.inputs},
         parameters={name: names[name] for name in loss.parameters},
         differentiated=loss.formula.differentiated,
+        shares=frozenset(name for name, one in loss.inputs.items() if one.domain in _SHARES),
     )
 
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from lossbench.formula.derivative import directional, gradient
 from lossbench.formula.graph import Graph, Kind, Node, Variable
 from lossbench.formula.node import CLASS, Axes, topological, union, variable_of
 
-__all__ = ["Formula", "Graph", "Kind", "Node", "Variable", "gradient"]
+__all__ = ["Formula", "Graph", "Kind", "Node", "Variable", "Wide", "gradient"]
+
+
+class Wide(NamedTuple):
+    """For which rows of float32 numbers the definition, computed in float64 and rounded once, keeps their digits.
+
+    Attributes:
+        value: Of the value.
+        gradient: Of the value and the gradients.
+    """
+
+    value: Node
+    gradient: Node
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +39,7 @@ class Formula:
         gradients: The derivative of the sum of `definition` by each differentiated input; its axes are some of the
             input's, in any order.
         kernel, kernel_gradients: The forms for floating point; the same nodes as above where a spec gives none.
+        wide: Where `definition` and `gradients` are as good in float64; None where a spec does not say.
     """
 
     graph: Graph
@@ -36,6 +50,7 @@ class Formula:
     gradients: Mapping[str, Node]
     kernel: Node
     kernel_gradients: Mapping[str, Node]
+    wide: Wide | None = None
 
     @property
     def has_rows(self) -> bool:

@@ -4,7 +4,8 @@ function of whole arrays that looks at them itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from functools import reduce
 from itertools import combinations
 
 from lossbench.formula import Formula
@@ -54,6 +55,7 @@ def {{name}}_at_once_blocks(board, {{arguments}}, share, extra{{outputs}}):
     return real(together(sums) / divided)
 """
 
+_FACTOR = "gradient factor"
 Given = Mapping[str, tuple[str, Variable]]  # by their names, identifiers in the text and types
 
 
@@ -64,16 +66,25 @@ def body(
     inputs: Given,
     parameters: Given,
     constants: Constants,
+    shares: Container[str],
     *,
     narrow: bool,
+    holds: Node | None = None,
+    otherwise: str = "",
 ) -> str:
     """The statements after the first line.
 
     Args:
         gradients: The arrays of gradients, by input.
+        shares: The inputs from 0 to 1.
         narrow: Whether rows are computed side by side.
+        holds: For which rows what is computed is right. For others *otherwise* is called: the sum of one of them, or
+            of all those side by side.
     """
     slopes = [formula.kernel_gradients[name] for name in gradients]
+    if constants.is_wide:
+        factor = formula.graph.variable(_FACTOR, "real")
+        slopes = [_combined(formula.graph, factor, slope) for slope in slopes]
     value, *slopes = picked(formula.graph, [value, *slopes])
     hots = [onehot_of(slope) for slope in slopes]
     labels = [hot.args[0] if hot is not None and hot.args[0].op == "variable" else None for hot in hots]
@@ -83,27 +94,60 @@ def body(
         if hot is not None and label is not None:
             part[:] = [*(replaced(formula.graph, part[0], hot, one) for one in (0, 1)), label]
 
-    every = _selecting(lowered([value, *(one for part in parts for one in part)], parameters, by_value=True))
+    wanted = [value, *(one for part in parts for one in part), *([] if holds is None else [holds])]
+    every = _selecting(lowered(wanted, parameters, by_value=True))
     graph = Graph()
     loss, *found = unpicked(graph, every)
-    factor = graph.variable("gradient factor", "real")
+    factor = graph.variable(_FACTOR, "real")
     stores, patches, scalars = [], [], []
     for (name, array), part in zip(gradients.items(), parts, strict=True):
         usual, *special = [found.pop(0) for _ in part]
-        slope = _weighed(graph, factor, usual)
+        slope = usual if constants.is_wide else _weighed(graph, factor, usual)
         if not inputs[name][1].axes:
             scalars.append((array, slope))
             continue
         stores.append(Node("store", (slope,), "number", (), array))
         if special:
             entry, label = special
-            patches.append((array, label, at_label(graph, _weighed(graph, factor, entry), label)))
-    writer = Writer(Page(constants, inputs, parameters, narrow))
-    return writer.body(Outputs(loss, factor if gradients else None, stores, patches, scalars))
+            entry = entry if constants.is_wide else _weighed(graph, factor, entry)
+            patches.append((array, label, at_label(graph, entry, label)))
+    writer = Writer(Page(constants, inputs, parameters, narrow), shares)
+    condition = None if holds is None else found.pop()
+    return writer.body(Outputs(loss, factor if gradients else None, stores, patches, scalars, condition, otherwise))
 
 
 def _weighed(graph: Graph, factor: Node, slope: Node) -> Node:
     return graph.rebuild(Node("weighed", (), slope.type, slope.axes), factor, slope)
+
+
+def _combined(graph: Graph, factor: Node, slope: Node) -> Node:
+    """The product of finite numbers that need not be rounded in this order: each row by one number, and added up."""
+    terms = [graph.mul(number, row) for row, number in _terms(graph, factor, slope).items()]
+    return reduce(graph.add, terms)
+
+
+def _terms(graph: Graph, factor: Node, slope: Node) -> dict[Node, Node]:
+    """Rows, and the number that each is multiplied by."""
+    if is_row(slope):
+        match slope.op, slope.args:
+            case "neg", (a,):
+                return _terms(graph, graph.neg(factor), a)
+            case "add" | "sub", (a, b):
+                terms = _terms(graph, factor, a)
+                for row, number in _terms(graph, factor if slope.op == "add" else graph.neg(factor), b).items():
+                    terms[row] = graph.add(terms[row], number) if row in terms else number
+                return terms
+            case "where", (condition, *branches) if not is_row(condition):
+                first, second = (_terms(graph, factor, branch) for branch in branches)
+                zero = graph.number(0)
+                rows = dict.fromkeys([*first, *second])
+                return {row: graph.where(condition, first.get(row, zero), second.get(row, zero)) for row in rows}
+            case "mul" | "div", (a, b) if not is_row(b):
+                return _terms(graph, graph.rebuild(slope, factor, b), a)
+            case "mul", (a, b) if not is_row(a):
+                return _terms(graph, graph.mul(factor, a), b)
+        return {slope: factor}
+    return {graph.number(1): graph.mul(factor, slope)}
 
 
 def _selecting(roots: list[Node]) -> list[Node]:

@@ -25,22 +25,32 @@ _CALLS |= {name: name for name in ("common_log", "common_xlogy", "nan_of", "weig
 @dataclass(frozen=True)
 class Constants:
     """Names of numbers, each rounded once to *dtype*: an untyped literal would make a float32 kernel compute in
-    float64."""
+    float64.
+
+    Attributes:
+        kind: What the text calls that dtype; "wide" where arrays are of a narrower one.
+    """
 
     dtype: str
+    kind: str = "real"
     names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether products of what arrays hold neither are rounded nor overflow."""
+        return self.kind == "wide"
 
     def name(self, value: Fraction | int | str) -> str:
         """The name of *value*: an exact number, or inf, -inf or nan."""
         with np.errstate(over="ignore"):
             number = float(np.dtype(self.dtype).type(value if isinstance(value, str) else _nearest(Fraction(value))))
         text = repr(number) if np.isfinite(number) else f'"{number}"'
-        return self.names.setdefault(text, f"c{len(self.names)}")
+        return self.names.setdefault(text, f"{'w' if self.is_wide else 'c'}{len(self.names)}")
 
     def lines(self, used: str) -> str:
         """The statements that define those that the text *used* names."""
         words = set(re.findall(r"\w+", used))
-        return "".join(f"{name} = real({text})\n" for text, name in self.names.items() if name in words)
+        return "".join(f"{name} = {self.kind}({text})\n" for text, name in self.names.items() if name in words)
 
 
 def expression(node: Node, args: Sequence[str], index: str | None, constants: Constants) -> str:

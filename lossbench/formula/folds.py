@@ -1,11 +1,13 @@
 """The lines of sums and extremes over the classes, in loops that LLVM makes loops of vectors.
 
-Along a row the terms of a piece are added side by side in the kernel's dtype, pieces in float64; rows side by side
-add each term with what its rounding has taken.
+Along a row the terms of a piece are added side by side in the kernel's dtype, pieces in float64. Where a term is soon
+made, each is added in float64, or, where none of float32 cancels, the sum of every four. Rows side by side add each
+term with what its rounding has taken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossbench.formula.expression import Constants
@@ -29,25 +31,36 @@ class Along:
     Attributes:
         name: That of the result.
         exact: Whether each term is added in float64: where terms cancel, what sums in float32 lose would be left.
+        in_blocks: Whether the terms of a block wait for each other, to be added by fours.
     """
 
     node: Node
     name: str
     constants: Constants
     exact: bool
+    in_blocks: bool
 
     @property
     def _in_parts(self) -> bool:
-        return self.node.op == "row_sum" and not (self.exact and self.constants.dtype == "float32")
+        whole = self.constants.is_wide or (self.exact and self.constants.dtype == "float32")
+        return self.node.op == "row_sum" and not whole
+
+    @property
+    def rooms(self) -> dict[str, str]:
+        """What is kept of a row's sum, and what they hold and how much."""
+        terms = f"{self.constants.name(0)}, LANES"
+        return {f"{self.name}_sums": "wide(0), QUARTER", f"{self.name}_terms": terms} if self.in_blocks else {}
 
     @property
     def _sums(self) -> list[str]:
         """Sums of squares: the square of a float64 may overflow or vanish, that of a float32 in float64 cannot."""
-        return [f"{self.name}{scale}" for scale in _SCALES[: 3 if self.constants.dtype == "float64" else 1]]
+        return [f"{self.name}{scale}" for scale in _scales(self.constants)]
 
     def begin(self) -> list[str]:
         """Before the loop."""
         name, op = self.name, self.node.op
+        if self.in_blocks:
+            return [f"clear({name}_sums)"]
         if op in STARTS:
             start = self.constants.name(STARTS[op])
             return [f"{name} = {start}" if op == "peak" else f"{name} = rank_or_last({start})"]
@@ -66,20 +79,27 @@ class Along:
         """In the loop, where *entry* is known, and, where that is *masked*, `new`: whether it was not yet met."""
         name, term = self.name, f"select(new, {entry}, {self.constants.name(0)})" if masked else entry
         match self.node.op:
+            case "row_sum" if self.in_blocks:
+                return [f"put({name}_terms, k - begin, {term})"]
             case "row_sum" if not self._in_parts:
-                return [f"{name} = accumulated({name}, wide({term}))"]
+                add = "fused" if self.constants.is_wide else "accumulated"
+                return [f"{name} = {add}({name}, wide({term}))"]
             case "row_sum":
                 return [f"{name}_part = accumulated({name}_part, {term})"]
             case "norm":
                 lines = [f"{name}_x = wide({term})"]
                 if len(self._sums) == 1:
-                    return [*lines, f"{name} = accumulated({name}, {name}_x * {name}_x)"]
+                    return [*lines, f"{name} = fused({name}, {name}_x * {name}_x)"]
                 sums = ", ".join(self._sums)
                 return [*lines, f"{sums} = squares({sums}, {name}_x)"]
             case "peak":
                 return [f"{name} = largest({name}, {entry})"]
         function, rank = _RANKS[self.node.op]
         return [f"{name} = {function}({name}, {rank}({entry}))"]
+
+    def finish_block(self) -> list[str]:
+        """Behind the loop over a block."""
+        return [f"gather({self.name}_sums, {self.name}_terms)"] if self.in_blocks else []
 
     def finish_piece(self) -> list[str]:
         """Behind the loop over a piece."""
@@ -91,10 +111,13 @@ class Along:
     def result(self) -> str:
         """Behind the loop."""
         match self.node.op:
+            case "row_sum" if self.in_blocks:
+                return f"real(gathered({self.name}_sums))"
             case "row_sum":
-                return f"real(completed({self.name}, {self.name}_error))" if self._in_parts else f"real({self.name})"
+                total = f"completed({self.name}, {self.name}_error)" if self._in_parts else self.name
+                return f"{self.constants.kind}({total})"
             case "norm":
-                return _root(self._sums)
+                return _root(self._sums, self.constants)
             case "peak":
                 return self.name
         return f"ranked({self.name})"
@@ -111,11 +134,10 @@ class Beside:
     def rooms(self) -> dict[str, str]:
         """The rooms beside that of the result, and the number that each begins with."""
         match self.node.op:
-            case "row_sum":
+            case "row_sum" if not self.constants.is_wide:
                 return {f"{self.name}_error": self.constants.name(0)}
             case "norm":
-                scales = _SCALES if self.constants.dtype == "float64" else _SCALES[:1]
-                return {f"{self.name}_squares{scale}": "wide(0)" for scale in scales}
+                return {f"{self.name}_squares{scale}": "wide(0)" for scale in _scales(self.constants)}
         return {}
 
     @property
@@ -128,6 +150,8 @@ class Beside:
         rooms = [self.name, *self.rooms()]
         before = [f"taken({room}, r)" for room in rooms]
         match self.node.op:
+            case "row_sum" if self.constants.is_wide:
+                return [f"put({self.name}, r, {before[0]} + {entry})"]
             case "row_sum":
                 new = [f"{room}_new" for room in rooms]
                 lines = [f"{', '.join(new)} = compensated({', '.join(before)}, {entry})"]
@@ -146,12 +170,16 @@ class Beside:
         """Behind the loop; None where the room has it already."""
         rooms = [f"taken({room}, r)" for room in (self.name, *self.rooms())]
         match self.node.op:
-            case "row_sum":
+            case "row_sum" if not self.constants.is_wide:
                 return f"completed({', '.join(rooms)})"
             case "norm":
-                return _root(rooms[1:])
+                return _root(rooms[1:], self.constants)
         return None
 
 
-def _root(sums: list[str]) -> str:
-    return f"real(root({', '.join(sums)}))" if len(sums) > 1 else f"real(sqrt({sums[0]}))"
+def _scales(constants: Constants) -> Sequence[str]:
+    return _SCALES if constants.dtype == "float64" and not constants.is_wide else _SCALES[:1]
+
+
+def _root(sums: list[str], constants: Constants) -> str:
+    return f"{constants.kind}({'root' if len(sums) > 1 else 'sqrt'}({', '.join(sums)}))"

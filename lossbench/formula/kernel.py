@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from lossbench.formula import Formula, classwise, nested
+from lossbench.formula import Formula, Wide, classwise, nested
 from lossbench.formula.elements import Elements, spread
 from lossbench.formula.expression import Constants
 from lossbench.formula.graph import Kind, Node, Variable, number_of, topological
@@ -53,11 +53,13 @@ class Signature:
     Attributes:
         inputs, parameters: By name, with their kinds, or types and axes.
         differentiated: The inputs whose gradients are written.
+        shares: The inputs from 0 to 1: sums of what is made of them may be quicker. Others are right, too.
     """
 
     inputs: Mapping[str, Kind | Variable]
     parameters: Mapping[str, Kind | Variable]
     differentiated: tuple[str, ...]
+    shares: frozenset[str] = frozenset()
 
     @property
     def has_rows(self) -> bool:
@@ -72,6 +74,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
     """
     in_nests = has_nests(formula)
     constants = Constants("float64" if in_nests else dtype)
+    wide = Constants("float64", "wide") if formula.wide and dtype == "float32" else None
     functions = []
     if not in_nests and not signature.has_rows:
         for case in CASES:
@@ -81,8 +84,8 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             functions.append(_of_elements(formula, signature, constants, "divisor", formula.divisor, Case()))
         functions.append(f"SPREAD = {spread(formula.kernel)}\n")
     elif not in_nests:
-        functions.append(_of_rows(formula, signature, constants, "value", formula.kernel))
-        functions.append(_of_rows(formula, signature, constants, "value_and_gradient", formula.kernel))
+        for name in ("value", "value_and_gradient"):
+            functions.append(_of_rows(formula, signature, constants, name, formula.kernel, wide))
         if number_of(formula.divisor) is None:
             functions.append(_of_rows(formula, signature, constants, "divisor", formula.divisor))
     else:
@@ -105,6 +108,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             _imports("tiles", TILES, used),
             "\n",
             constants.lines(used),
+            wide.lines(used) if wide else "",
             used,
         ]
     )
@@ -115,6 +119,9 @@ def at(formula: Formula, values: Mapping[str, Fraction]) -> Formula:
     return replace(
         formula,
         names={name: kind for name, kind in formula.names.items() if name not in values},
+        definition=formula.graph.substitute(formula.definition, values),
+        gradients={name: formula.graph.substitute(slope, values) for name, slope in formula.gradients.items()},
+        wide=None if formula.wide is None else Wide(*(formula.graph.substitute(one, values) for one in formula.wide)),
         kernel=formula.graph.substitute(formula.kernel, values),
         divisor=formula.graph.substitute(formula.divisor, values),
         kernel_gradients={
@@ -135,18 +142,18 @@ PRIMITIVES = (
     *("common_log", "common_xlogy", "uncommon", "inlined", "weighed"),
 )
 SUMS = (
-    *("accumulated", "compensated", "completed", "squares", "root", "larger", "largest"),
+    *("accumulated", "fused", "compensated", "completed", "squares", "root", "larger", "largest"),
     *("highest", "lowest", "rank_or_first", "rank_or_last", "ranked"),
 )
 WHOLE = ("threshold", *SEQUENCES)
 STREAMS = (
-    *("BLOCK", "FAR", "LANES", "added", "address", "keep", "overlap", "put", "room"),
+    *("BLOCK", "LANES", "added", "address", "keep", "overlap", "put", "room"),
     *("SHORT", "STRETCH", "select", "streamed", "stretch", "taken", "together"),
 )
 TEAM = ("distribute", "task")
 TILES = (
-    *("AREA", "NARROW", "REACH", "ROWS", "SEVERAL", "SPAN", "WINDOW"),
-    *("entry", "fetch", "recalled", "remember", "space"),
+    *("AREA", "NARROW", "QUARTER", "REACH", "ROWS", "SEVERAL", "SPAN", "WINDOW"),
+    *("clear", "entry", "fetch", "gather", "gathered", "nearby", "recalled", "remember", "short", "space"),
     *("store", "stored"),
 )
 
@@ -198,11 +205,19 @@ class _Names:
 
         *first* is an array with as many entries as there are points.
         """
-        every, arguments = f"{first}.shape[0]", ", ".join(self.arguments)
-        sliced = {*(self.given[one] for one in self.signature.inputs), "weight", "values", *self.outputs}
-        text = _FUNCTION.format(name=name, arguments=arguments, body=f"    number = {every}\n{body}")
-        given = ", ".join(f"{one}[first:last]" if one in sliced else one for one in self.arguments)
-        return text + _BLOCKS.format(name=name, arguments=arguments, length=every, sliced=given)
+        arguments, length = ", ".join(self.arguments), f"{first}.shape[0]"
+        text = self.function(first, name, body)
+        return text + _BLOCKS.format(name=name, arguments=arguments, length=length, sliced=self.sliced("[first:last]"))
+
+    def function(self, first: str, name: str, body: str) -> str:
+        """The function alone."""
+        body = f"    number = {first}.shape[0]\n{body}"
+        return _FUNCTION.format(name=name, arguments=", ".join(self.arguments), body=body)
+
+    def sliced(self, points: str) -> str:
+        """The arguments for the slice that is *points*."""
+        some = {*(self.given[one] for one in self.signature.inputs), "weight", "values", *self.outputs}
+        return ", ".join(f"{one}{points}" if one in some else one for one in self.arguments)
 
 
 def _in_nests(
@@ -229,7 +244,10 @@ def _of_elements(
     return elements.functions(f"{name}{case.suffix}", value, gradients, "wide" if name == "divisor" else "real")
 
 
-def _of_rows(formula: Formula, signature: Signature, constants: Constants, name: str, value: Node) -> str:
+def _of_rows(
+    formula: Formula, signature: Signature, constants: Constants, name: str, value: Node, wide: Constants | None = None
+) -> str:
+    """With *wide*, the numbers of float64, long rows are computed so where the formula says that it is right."""
     names = _Names(signature, name == "value_and_gradient")
     inputs, parameters = (
         {one: (names.given[one], variable_of(kind)) for one, kind in given.items()}
@@ -237,11 +255,21 @@ def _of_rows(formula: Formula, signature: Signature, constants: Constants, name:
     )
     gradients = dict(zip(signature.differentiated, names.outputs, strict=False))
     first = next(identifier for identifier, kind in inputs.values() if kind.axes)
-    every = formula, value, gradients, inputs, parameters, constants
+    every = formula, value, gradients, inputs, parameters, constants, signature.shares
     bodies = [classwise.body(*every, narrow=narrow) for narrow in (False, True)]
     if bodies[0] == bodies[1]:
         return names.by_point(first, name, bodies[0])
-    text = "".join(names.by_point(first, f"{name}{classwise.NARROW * at}", body) for at, body in enumerate(bodies))
+    text = ""
+    if wide and formula.wide:
+        holds = formula.wide.gradient if names.gradients else formula.wide.value
+        derived = replace(formula, kernel_gradients=formula.gradients)
+        every = derived, formula.definition, gradients, inputs, parameters, wide, signature.shares
+        for narrow, points in ((False, "[start + r:][:1]"), (True, "[start:][:count]")):
+            careful = f"{name}{classwise.NARROW * narrow}_careful"
+            text += names.function(first, careful, bodies[narrow])
+            again = f"{careful}({names.sliced(points)})"
+            bodies[narrow] = classwise.body(*every, narrow=narrow, holds=holds, otherwise=again)
+    text += "".join(names.by_point(first, f"{name}{classwise.NARROW * at}", body) for at, body in enumerate(bodies))
     if name == "divisor":
         return text
     has_divisor = number_of(formula.divisor) is None
@@ -284,5 +312,6 @@ TAKEN = {
         "line",
         "row",
     ),
+    "holds",
     *("min", "range", "abs", "value", "value_and_gradient"),
 }

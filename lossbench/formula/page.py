@@ -20,6 +20,7 @@ class Outputs:
         stores: Row gradients, each a "store" node that names its array.
         patches: Arrays of row gradients, the label at which the entry stored is another, and that entry.
         scalars: Arrays for gradients by a number for each row, and these.
+        holds: Whether all this is right for a row, else `otherwise` is called for it; None where it always is.
     """
 
     loss: Node
@@ -27,12 +28,15 @@ class Outputs:
     stores: Sequence[Node]
     patches: Sequence[tuple[str, Node, Node]]
     scalars: Sequence[tuple[str, Node]]
+    holds: Node | None = None
+    otherwise: str = ""
 
     @property
     def nodes(self) -> list[Node]:
         """All of it."""
         patches = [one for _, *pair in self.patches for one in pair]
-        return [self.loss, *self.stores, *patches, *(node for _, node in self.scalars)]
+        condition = [] if self.holds is None else [self.holds]
+        return [self.loss, *self.stores, *patches, *(node for _, node in self.scalars), *condition]
 
 
 @dataclass
@@ -59,13 +63,18 @@ class Page:
         if node.op == "variable":
             name = str(node.value)
             if name in self.parameters:
-                return f"entry({self.parameters[name][0]}, {index})"
+                return self.given(f"entry({self.parameters[name][0]}, {index})")
             identifier = self.inputs[name][0]
-            return f"taken(row_{identifier}, at + r)" if self.narrow else f"entry({identifier}, row + at)"
+            text = f"taken(row_{identifier}, at + r)" if self.narrow else f"entry({identifier}, row + at)"
+            return self.given(text)
         args = [self.name(arg, known) for arg in node.args]
         if node.op == "inside":
             return f"(0 <= {args[0]}) & ({args[0]} < classes)"
         return branchless(node, args, index, self.constants)
+
+    def given(self, text: str) -> str:
+        """A number of an input or parameter, as it is computed with."""
+        return f"wide({text})" if self.constants.is_wide else text
 
     def name(self, node: Node, known: Mapping[Node, str]) -> str:
         value = PI if node.op == "pi" else number_of(node)

@@ -6,7 +6,7 @@ from lossbench.formula.graph import ELEMENTARY, Graph, Node, number_of, topologi
 
 # A nan among their arguments is the result.
 _STRICT = {*ELEMENTARY, "add", "sub", "mul", "div", "neg", "max", "min", "xlogy"}
-_STRICT |= {"exp_below", "exp_difference", "log_cosh", "log_ratio"}
+_STRICT |= {"exp_below", "exp_difference", "log_cosh", "log_ratio", "row_sum"}
 
 
 def settled(graph: Graph, root: Node) -> Node:

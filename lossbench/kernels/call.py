@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from inspect import Parameter, Signature
 from math import prod
 from types import FunctionType, ModuleType
 from typing import Any
@@ -26,21 +25,6 @@ BATCH = "batch"  # the axis of points, or of a batch's entries
 _SPREAD = 2  # blocks from which on threads are worth their start
 _LABELS = np.dtype(np.int64)
 _WEIGHT = Variable("number", (BATCH,))
-
-
-_CALL = """{title}
-
-Takes inputs and parameters by their names, arrays of shape (n,) or (n, classes), or along their axes.
-
-Args:
-    sample_weight: Shape (n,), or None for ones.
-    out: Takes the largest result, the gradient if there is one; or several arrays by name, `value` and
-        `gradient.<input>`.
-
-Raises:
-    LossbenchError: A name is unknown or missing, a shape does not fit, something is no number or a label
-        no whole one, or `out` shares memory with something else.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,18 +84,8 @@ class Kernel:
         quick = Quick(self._carefully, sizes, tuple(self.parameters), outputs, self.dtype)
         object.__setattr__(self, "_quick", quick)
         object.__setattr__(self, "function", quick.function)
-        self._describe()
-
-    def _describe(self) -> None:
-        """Say in the function's help how it is called."""
-        defaults = dict.fromkeys(self.inputs, Parameter.empty) | {**self.defaults, "sample_weight": None, "out": None}
-        taken = [Parameter(name, Parameter.KEYWORD_ONLY, default=one) for name, one in defaults.items()]
         results = "The value and the gradients by input" if self.gradient else "The value"
-        title = f"{results} of {self.name} in {self.dtype}, reduction {self.reduction}."
-        described = {"__name__": self.name, "__qualname__": self.name, "__doc__": _CALL.format(title=title)}
-        self.function.__dict__["__signature__"] = Signature(taken)
-        for name, text in described.items():
-            setattr(self.function, name, text)
+        quick.describe(self.name, f"{results}, {self.dtype}, reduction {self.reduction}.", self.defaults)
 
     def __call__(self, **given: Any) -> Any:
         return self.function(**given)

@@ -100,6 +100,10 @@ class Bits:
         """Zeros come in from above."""
         return self._new(self.builder.lshr(self.value, self._with(count)))
 
+    def below(self, other: int) -> Truth:
+        """Whether it is smaller, neither with a sign."""
+        return Truth(self.builder, self.builder.icmp_unsigned("<", self.value, self._with(other)))
+
     def number(self) -> Number:
         """The number of this pattern."""
         return Number(self.builder, self.builder.bitcast(self.value, self.format.type), self.format)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import Parameter, Signature
 from textwrap import dedent, indent
 from types import CodeType, FunctionType
 from typing import Any
@@ -29,6 +30,21 @@ _TEXT = """
         given = {{{given}}}
         given = {{name: one for name, one in given.items() if one is not MISSING}}
         return carefully(sample_weight=sample_weight, out=out, **given, **others)
+"""
+
+
+_CALL = """{title}
+
+Takes inputs and parameters by their names, arrays of shape (n,) or (n, classes), or along their axes.
+
+Args:
+    sample_weight: Shape (n,), or None for ones.
+    out: Takes the largest result, the gradient if there is one; or several arrays by name, `value` and
+        `gradient.<input>`.
+
+Raises:
+    LossbenchError: A name is unknown or missing, a shape does not fit, something is no number or a label
+        no whole one, or `out` shares memory with something else.
 """
 
 
@@ -59,7 +75,13 @@ class Quick:
 
     def __post_init__(self) -> None:
         found: dict[str, Any] = {"carefully": self.carefully, "usual": (), "MISSING": _MISSING}
-        found |= {"dtype": self.dtype, "one": self.dtype.type(1), "empty": np.empty, "NumbaError": NumbaError}
+        found |= {
+            "dtype": self.dtype,
+            "one": self.dtype.type(1),
+            "empty": np.empty,
+            "ndarray": np.ndarray,
+            "NumbaError": NumbaError,
+        }
         object.__setattr__(self, "function", FunctionType(self._code(0), found, "called"))
         self.function.__kwdefaults__ = dict.fromkeys((*self.inputs, *self.parameters), _MISSING)
         self.function.__kwdefaults__ |= {"sample_weight": None, "out": None}
@@ -88,6 +110,14 @@ class Quick:
         # Between these two another thread finds a state of another length at worst, and looks carefully.
         self.function.__code__ = self._code(len(behind))
         self.function.__globals__["usual"] = (turns, several, many, *given, *behind)
+
+    def describe(self, name: str, title: str, defaults: Mapping[str, object]) -> None:
+        """Say in the function's help how it is called; *title* is what it gives."""
+        usual = dict.fromkeys(self.inputs, Parameter.empty) | {**defaults, "sample_weight": None, "out": None}
+        taken = [Parameter(one, Parameter.KEYWORD_ONLY, default=value) for one, value in usual.items()]
+        self.function.__name__ = self.function.__qualname__ = name
+        self.function.__doc__ = _CALL.format(title=title)
+        self.function.__dict__["__signature__"] = Signature(taken)
 
     def _code(self, many: int) -> CodeType:
         """That of the function with so many numbers behind the arrays."""
@@ -118,12 +148,11 @@ class Quick:
         shapes += [number] * ("value" in places)
         targets, new = ", ".join(places.values()), ", ".join(f"empty({shape}, dtype)" for shape in shapes)
         lines: list[str] = []
-        if len(places) == 1:
-            lines = [f"{targets} = {new} if out is None else out"]
-        elif places:
-            lines = ["if out is None:", f"    {targets} = {new}", f"elif len(out) == {len(places)}:"]
-            lines += [f"    {targets} = {', '.join(f'out[{name!r}]' for name in places)}", "else:"]
-            lines += ["    raise LookupError"]
+        if places:
+            given = "out" if len(places) == 1 else ", ".join(f"out[{name!r}]" for name in places)
+            fits = "type(out) is ndarray" if len(places) == 1 else f"len(out) == {len(places)}"
+            lines = ["if out is None:", f"    {targets} = {new}", f"elif {fits}:", f"    {targets} = {given}"]
+            lines += ["else:", "    raise LookupError"]
         arguments = ", ".join([*self.inputs, *behind, *places.values()])
         call = f"(turns if {number} < many else several)({arguments})"
         if "value" in places:

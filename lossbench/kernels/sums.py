@@ -104,6 +104,8 @@ lowest = _extreme("llvm.smin")
 # LLVM may add in any order, hence in vectors: some 32 partial sums side by side, added in the end. What a select makes
 # 0 it need not add, if the sign of 0 does not matter.
 accumulated = _step(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc", "nsz")))
+# The same of products that need not be rounded before they are added.
+fused = _step(lambda builder, a, b: builder.fadd(a, b, flags=("reassoc", "nsz", "contract")))
 # The flag says nothing of sums; without any they would get that of the kernel, and a product contracted into them.
 _plus = _step(lambda builder, a, b: builder.fadd(a, b, flags=("arcp",)))
 _minus = _step(lambda builder, a, b: builder.fsub(a, b, flags=("arcp",)))

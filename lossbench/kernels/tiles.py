@@ -8,7 +8,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lossbench.kernels.streams import LANES
+from lossbench.kernels.primitives import inlined
+from lossbench.kernels.streams import LANES, taken
+from lossbench.kernels.sums import accumulated
 
 ROWS = 32  # in a tile
 SEVERAL = 4  # blocks of rows from which on several threads share them as they are
@@ -17,6 +19,7 @@ SPAN = 2048  # numbers in a tile of other rows
 AREA = ROWS * NARROW
 REACH = 1024  # numbers of a row that are added in the kernel's dtype
 WINDOW = 2 * LANES
+QUARTER = LANES // 4  # of a block of a row; so many sums in float64 are kept beside each other
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
@@ -83,6 +86,62 @@ def store(typing: Any, array: Any, at: Any, x: Any) -> Any:
 def stored(typing: Any, array: Any, at: Any) -> Any:
     """What was written where the gradient's entry will be."""
     return array.dtype(array, types.intp), _entry("stored")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def clear(typing: Any, sums: Any) -> Any:
+    """Begin the sums of a row."""
+
+    def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.DoubleType(), QUARTER)
+        builder.store(ir.Constant(kind, None), builder.bitcast(args[0], kind.as_pointer()), align=64)
+        return context.get_dummy_value()
+
+    return types.none(sums), generated
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def gather(typing: Any, sums: Any, terms: Any) -> Any:
+    """Add a block of terms: four of them in float32, which in float64 would halve the vectors, and these to sums."""
+
+    def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.VectorType(ir.DoubleType(), QUARTER)
+        real = ir.VectorType(ir.FloatType(), QUARTER)
+        place = builder.bitcast(args[0], wide.as_pointer())
+        quarters = builder.bitcast(args[1], real.as_pointer())
+        first, *rest = [builder.load(builder.gep(quarters, [ir.IntType(64)(at)]), align=64) for at in range(4)]
+        pairs = builder.fadd(first, rest[0]), builder.fadd(*rest[1:])
+        four = builder.fpext(builder.fadd(*pairs), wide)
+        builder.store(builder.fadd(builder.load(place, align=64), four), place, align=64)
+        return context.get_dummy_value()
+
+    return types.none(sums, terms), generated
+
+
+@inlined
+def gathered(sums: Any) -> float:
+    """All of the sums of a row together."""
+    total = 0.0
+    for at in range(QUARTER):
+        total = accumulated(total, taken(sums, at))
+    return total
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def short(typing: Any, place: Any) -> Any:
+    """A place in 32 bits, of which vectors compare twice as many at once."""
+
+    def generated(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.trunc(args[0], ir.IntType(32))
+
+    return types.int32(types.int64), generated
+
+
+@inlined
+def nearby(label: int, first: int, length: int) -> Any:
+    """The place of a label in a piece of a row, in 32 bits; -1 where it is in another."""
+    place = label - first
+    return short(place) if 0 <= place < length else short(-1)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
