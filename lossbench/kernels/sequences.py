@@ -15,12 +15,15 @@ from lossbench.kernels.primitives import inlined
 @inlined
 def threshold(row: np.ndarray) -> float:
     """The number that, taken from every entry of *row*, leaves a sum of 1 above zero."""
-    greatest = np.sort(row)[::-1]
+    top = -math.inf
+    for x in row:
+        if x != x:
+            return math.nan
+        top = max(top, x)
+    greatest = np.sort(row[row >= top - 1.0])[::-1]  # an entry below takes no part: the greatest alone leaves 1
     total = 0.0
     found = math.nan
     for j in range(len(greatest)):
-        if greatest[j] != greatest[j]:
-            return math.nan
         total += greatest[j]
         candidate = (total - 1.0) / (j + 1)
         if greatest[j] > candidate:
