@@ -14,7 +14,8 @@ from lossbench.kernels import compile as compilation
 from lossbench.kernels.call import Kernel
 from lossbench.kernels.tiles import NARROW
 
-LOSSES = [loss for loss in map(spec.load, spec.names()) if loss.formula.wide is not None]
+WIDE = [loss for loss in map(spec.load, spec.names()) if loss.formula.wide is not None]
+LOSSES = [loss for loss in WIDE if sum(one.kind == "row" for one in loss.inputs.values()) == 2]
 CLASSES = NARROW + 5
 
 
@@ -128,3 +129,29 @@ def test_a_condition_must_be_one(tmp_path):
 
     with pytest.raises(SpecError, match="expected a condition on each row"):
         spec.load(path)
+
+
+@pytest.mark.parametrize("classes", [7, CLASSES])
+def test_a_label_s_logarithm_is_rounded_once(classes):
+    rng = np.random.default_rng(8)
+    rows = rng.dirichlet(np.ones(classes), 40).astype(np.float32)
+    labels = rng.integers(0, classes, 40)
+    rows[0, labels[0]], labels[1] = 2**20, -100  # nearly all of the row, and none that counts
+    loss = spec.load("sparse_categorical_cross_entropy")
+
+    value, gradient = each(loss, {"y_pred": rows, "y_true": labels})
+
+    exact = rows.astype(np.longdouble)
+    at = np.arange(40), np.maximum(labels, 0)
+    total, right = exact.sum(1), exact[at]
+    counted = labels >= 0
+    expected = np.where(counted, np.log1p((total - right) / right), 0)
+    slope = 1 / total[:, None] - (np.arange(classes) == labels[:, None]) / exact
+    slope[at] = -(total - right) / right / total
+    slope[1] = 0
+    far = np.abs(value - expected) / np.spacing(np.abs(expected).astype(np.float32))
+    assert far[0] < 2
+    assert far[1:].max() < 0.51
+    far = np.abs(gradient - slope) / np.spacing(np.abs(slope).astype(np.float32))
+    assert far[1:].max() < 0.51
+    assert far[0].max() < 2
