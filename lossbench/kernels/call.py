@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import prod
+from math import inf, prod
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -149,7 +149,7 @@ class Kernel:
         every = (*arguments, *weights, share, extra, *slopes, *last)
         ready = _ready(both[0]), _ready(both[1])
         size = len(arguments[0]) / module.SPREAD
-        value = spread(*ready, every, size) if size >= 1 else ready[0](*every)
+        value = spread(*ready, every, _worth(both[1], size)) if size >= 1 else ready[0](*every)
         if weight is None and (self.reduction != "mean" or self.count is not None):
             behind = [*arguments[len(self.inputs) :], share, extra]
             turns, blocks = (one if one.signatures else unusual for one in both)
@@ -195,7 +195,7 @@ class Kernel:
         every = (*arguments[: len(self.inputs)], *behind, *slopes)
         ready = _ready(both[0]), _ready(both[1])
         size = prod(sizes.values()) / (_SPREAD * BLOCK)
-        value = spread(*ready, every, size) if sizes[BATCH] >= many else ready[0](*every)
+        value = spread(*ready, every, _worth(both[1], size)) if sizes[BATCH] >= many else ready[0](*every)
         turns, blocks = (one if one.signatures else unusual for one in both)
         self._hasten(turns, blocks, max(1, min(many, _SPREAD * BLOCK // sizes["class"])), given, behind)
         return self.dtype.type(value)
@@ -301,6 +301,11 @@ class Kernel:
 def _shared(classes: int) -> int:
     """How many rows several threads share as they are."""
     return SEVERAL * max(LANES, BLOCK // classes)
+
+
+def _worth(blocks: Any, size: float) -> float:
+    """How much the first call is worth threads: as much as it takes, for it compiles what others will need."""
+    return size if blocks.signatures else inf
 
 
 def _ready(function: Callable[..., Any]) -> Callable[..., Any]:
