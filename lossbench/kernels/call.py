@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf, prod
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from lossbench.formula.node import Kind, Variable, variable_of
 from lossbench.kernels.compile import first
 from lossbench.kernels.given import converted
 from lossbench.kernels.outputs import Out, check, named
-from lossbench.kernels.quick import Quick, unusual
+from lossbench.kernels.quick import Quick
 from lossbench.kernels.streams import BLOCK, LANES
 from lossbench.kernels.team import spread
 from lossbench.kernels.tiles import NARROW, SEVERAL
@@ -46,7 +46,6 @@ class Kernel:
         pooled: Whether the loss is one number for a batch, which every reduction leaves as it is.
         fixed: Parameters that `usual` does not take: their defaults are written into it.
         usual: Gives the module for when these have their defaults; many formulas are then shorter.
-        function: What is called.
     """
 
     name: str
@@ -63,7 +62,6 @@ class Kernel:
     pooled: bool = False
     fixed: tuple[str, ...] = ()
     usual: Callable[[], ModuleType] | None = None
-    function: FunctionType = field(init=False, repr=False)
     _none: np.ndarray = field(init=False, repr=False)
     _variables: dict[str, Variable] = field(init=False, repr=False)
     _by_case: bool = field(init=False, repr=False)
@@ -83,9 +81,13 @@ class Kernel:
         sizes = {name: len(variables[name].axes) for name in self.inputs}
         quick = Quick(self._carefully, sizes, tuple(self.parameters), outputs, self.dtype)
         object.__setattr__(self, "_quick", quick)
-        object.__setattr__(self, "function", quick.function)
         results = "The value and the gradients by input" if self.gradient else "The value"
         quick.describe(self.name, f"{results}, {self.dtype}, reduction {self.reduction}.", self.defaults)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What is called."""
+        return self._quick.function
 
     def __call__(self, **given: Any) -> Any:
         return self.function(**given)
@@ -147,27 +149,11 @@ class Kernel:
         both = getattr(module, f"{name}_turns"), getattr(module, f"{name}_blocks")
         weights, last = [] if weight is None else [weight], [] if values is None else [values]
         every = (*arguments, *weights, share, extra, *slopes, *last)
-        ready = _ready(both[0]), _ready(both[1])
-        size = len(arguments[0]) / module.SPREAD
-        value = spread(*ready, every, _worth(both[1], size)) if size >= 1 else ready[0](*every)
+        value = _computed(*both, every, len(arguments[0]) / module.SPREAD)
         if weight is None and (self.reduction != "mean" or self.count is not None):
             behind = [*arguments[len(self.inputs) :], share, extra]
-            turns, blocks = (one if one.signatures else unusual for one in both)
-            self._hasten(turns, blocks, module.SPREAD, given, behind)
+            self._quick.expect(*both, module.SPREAD, given, behind)
         return self.dtype.type(value) if values is None else values
-
-    def _hasten(
-        self,
-        turns: Callable[..., Any],
-        blocks: Callable[..., Any],
-        spread: int,
-        given: Mapping[str, object],
-        behind: list[Any],
-    ) -> None:
-        """Let the next call like this one go straight to these functions."""
-        numbers = {one: number for one, number in given.items() if one not in self.inputs}
-        if all(type(number) in (int, float, self.dtype.type) for number in numbers.values()):
-            self._quick.expect(turns, blocks, spread, numbers, behind)
 
     def _is_plain(
         self, module: ModuleType, sizes: Mapping[str, int], weight: np.ndarray | None, values: np.ndarray | None
@@ -193,11 +179,9 @@ class Kernel:
         both = getattr(module, f"{name}_at_once"), getattr(module, f"{name}_at_once_blocks")
         many = _shared(sizes["class"])
         every = (*arguments[: len(self.inputs)], *behind, *slopes)
-        ready = _ready(both[0]), _ready(both[1])
         size = prod(sizes.values()) / (_SPREAD * BLOCK)
-        value = spread(*ready, every, _worth(both[1], size)) if sizes[BATCH] >= many else ready[0](*every)
-        turns, blocks = (one if one.signatures else unusual for one in both)
-        self._hasten(turns, blocks, max(1, min(many, _SPREAD * BLOCK // sizes["class"])), given, behind)
+        value = _computed(*both, every, size if sizes[BATCH] >= many else 0)
+        self._quick.expect(*both, max(1, min(many, _SPREAD * BLOCK // sizes["class"])), given, behind)
         return self.dtype.type(value)
 
     def _reduced(
@@ -233,8 +217,7 @@ class Kernel:
             return float(getattr(module, name)(*arguments))
         sums = np.empty(-(-rows // length))
         turns, blocks = getattr(module, f"{name}_turns"), getattr(module, f"{name}_blocks")
-        every, size = (*arguments, length, sums), rows / (_SPREAD * length)
-        spread(turns, blocks, every, size) if size >= 1 else turns(*every)
+        _computed(turns, blocks, (*arguments, length, sums), rows / (_SPREAD * length))
         with np.errstate(all="ignore"):
             return float(sums.sum())
 
@@ -303,9 +286,15 @@ def _shared(classes: int) -> int:
     return SEVERAL * max(LANES, BLOCK // classes)
 
 
-def _worth(blocks: Any, size: float) -> float:
-    """How much the first call is worth threads: as much as it takes, for it compiles what others will need."""
-    return size if blocks.signatures else inf
+def _computed(turns: Any, blocks: Any, arguments: tuple[Any, ...], size: float) -> Any:
+    """What `spread` gives, compiled where it has to be; a call worth less than threads stays with *turns*.
+
+    The first long one goes to threads however it comes: whether *blocks* is compiled must not depend on the times.
+    """
+    ready = _ready(turns), _ready(blocks)
+    if size < 1:
+        return ready[0](*arguments)
+    return spread(*ready, arguments, size if blocks.signatures else inf)
 
 
 def _ready(function: Callable[..., Any]) -> Callable[..., Any]:

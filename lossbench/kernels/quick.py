@@ -86,30 +86,26 @@ class Quick:
         self.function.__kwdefaults__ = dict.fromkeys((*self.inputs, *self.parameters), _MISSING)
         self.function.__kwdefaults__ |= {"sample_weight": None, "out": None}
 
-    def expect(
-        self,
-        turns: Callable[..., Any],
-        blocks: Callable[..., Any],
-        many: int,
-        numbers: Mapping[str, object],
-        behind: Sequence[object],
-    ) -> None:
-        """Let the next call like this one go straight to these functions.
+    def expect(self, turns: Any, blocks: Any, many: int, given: Mapping[str, object], behind: Sequence[object]) -> None:
+        """Let the next call like this one go straight to these functions, if what is beside arrays is plain numbers.
 
         Args:
             turns, blocks: Compiled functions that go through the elements one after the other, and spread over threads.
             many: How many elements are worth threads.
-            numbers: The parameters that are given, and as what.
+            given: What the call has by name.
             behind: What the functions take after the arrays.
         """
+        numbers = [given.get(name, _MISSING) for name in self.parameters]
+        if any(one is not _MISSING and type(one) not in (int, float, self.dtype.type) for one in numbers):
+            return
+        turns, blocks = (one if one.signatures else unusual for one in (turns, blocks))
 
         def several(*arguments: Any) -> Any:
             return spread(turns, blocks, arguments, len(arguments[0]) / many)
 
-        given = [numbers.get(name, _MISSING) for name in self.parameters]
         # Between these two another thread finds a state of another length at worst, and looks carefully.
         self.function.__code__ = self._code(len(behind))
-        self.function.__globals__["usual"] = (turns, several, many, *given, *behind)
+        self.function.__globals__["usual"] = (turns, several, many, *numbers, *behind)
 
     def describe(self, name: str, title: str, defaults: Mapping[str, object]) -> None:
         """Say in the function's help how it is called; *title* is what it gives."""
