@@ -15,7 +15,9 @@ from lossbench.kernels.call import Kernel
 from lossbench.kernels.tiles import NARROW
 
 WIDE = [loss for loss in map(spec.load, spec.names()) if loss.formula.wide is not None]
-LOSSES = [loss for loss in WIDE if sum(one.kind == "row" for one in loss.inputs.values()) == 2]
+PAIRS, TRIPLETS = (
+    [loss for loss in WIDE if sum(one.kind == "row" for one in loss.inputs.values()) == count] for count in (2, 3)
+)
 CLASSES = NARROW + 5
 
 
@@ -35,7 +37,7 @@ def carefully(loss, given):
         gradient=True,
         inputs=signature.inputs,
         parameters=signature.parameters,
-        defaults=dict.fromkeys(signature.parameters, 0.0),
+        defaults={name: float(spec.exact(one.default)) for name, one in loss.parameters.items()},
         differentiated=signature.differentiated,
         count=1.0,
     )
@@ -44,22 +46,22 @@ def carefully(loss, given):
 
 
 def given_of(loss, *vectors):
-    """Two arrays of rows, and 1 for every other input."""
+    """Arrays of rows, and 1 for every other input."""
     arrays = iter(vectors)
     one = np.ones(len(vectors[0]), np.float32)
     return {name: next(arrays).astype(np.float32) if of.kind == "row" else one for name, of in loss.inputs.items()}
 
 
 def random_rows(count=8, classes=CLASSES):
-    draw = np.random.default_rng(5).standard_normal((2, count, classes))
+    draw = np.random.default_rng(5).standard_normal((3, count, classes))
     return draw.astype(np.float32)
 
 
 @pytest.mark.parametrize("classes", [7, CLASSES])
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [*PAIRS, *TRIPLETS], ids=lambda loss: loss.name)
 def test_rows_are_rounded_once(loss, classes):
     given = given_of(loss, *random_rows(40, classes))
-    defaults = dict.fromkeys(loss.parameters, 0.0)
+    defaults = {name: float(spec.exact(one.default)) for name, one in loss.parameters.items()}
     exact = oracle.certify(loss.formula, given, defaults)
 
     results = each(loss, given)
@@ -71,7 +73,7 @@ def test_rows_are_rounded_once(loss, classes):
 
 def failing_rows(classes=CLASSES):
     """Pairs of rows for which the definition in float64 is not right, or nothing is."""
-    a, b = random_rows(classes=classes)
+    a, b, _ = random_rows(classes=classes)
     a[0] = b[0]
     a[1] = -2 * b[1]
     a[2] = np.nextafter(b[2], np.float32(9))
@@ -83,18 +85,35 @@ def failing_rows(classes=CLASSES):
     return a, b
 
 
+def failing_triplets(classes=CLASSES):
+    """The same for rows of an anchor, a positive and a negative one."""
+    a, b, c = random_rows(classes=classes)
+    a[0] = b[0] = c[0]
+    a[1] = b[1] = c[1] = 0
+    c[1, 0] = np.nextafter(np.float32(1), np.float32(2))
+    a[2, 0] = np.inf
+    b[3, 0] = np.nan
+    a[4] = b[4] = c[4] = 0
+    a[4, :2], b[4, 2], c[4, 3] = 1, 2.0**-12, 2.0**-12
+    b[5], c[5] = 0, np.inf
+    a[6], b[6] = 0, np.nan
+    a[7], b[7], c[7] = np.nan, 0, 0
+    return a, b, c
+
+
 @pytest.mark.parametrize("classes", [7, CLASSES])
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [*PAIRS, *TRIPLETS], ids=lambda loss: loss.name)
 def test_rows_where_float64_does_not_hold_are_what_the_kernel_form_gives(loss, classes):
-    given = given_of(loss, *failing_rows(classes))
+    rows = failing_triplets if loss in TRIPLETS else failing_rows
+    given = given_of(loss, *rows(classes))
 
     for got, expected in zip(each(loss, given), carefully(loss, given), strict=True):
         np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", PAIRS, ids=lambda loss: loss.name)
 def test_a_long_row_does_not_depend_on_those_beside_it(loss):
-    failing, plain = failing_rows(), random_rows()
+    failing, plain = failing_rows(), random_rows()[:2]
     mixed = [np.stack(pair, 1).reshape(-1, CLASSES) for pair in zip(failing, plain, strict=True)]
 
     together = each(loss, given_of(loss, *mixed))
@@ -104,7 +123,7 @@ def test_a_long_row_does_not_depend_on_those_beside_it(loss):
         np.testing.assert_array_equal(got, np.stack(parts, 1).reshape(got.shape))
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [*PAIRS, *TRIPLETS], ids=lambda loss: loss.name)
 def test_a_weight_of_zero_leaves_nothing(loss):
     given = given_of(loss, *random_rows())
 

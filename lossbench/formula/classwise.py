@@ -10,7 +10,7 @@ from itertools import combinations
 
 from lossbench.formula import Formula
 from lossbench.formula.expression import Constants
-from lossbench.formula.graph import Graph, Node, is_row, topological
+from lossbench.formula.graph import Graph, Node, is_row, number_of, topological
 from lossbench.formula.lower import lowered
 from lossbench.formula.node import Variable
 from lossbench.formula.onehot import at_label, onehot_of, picked, replaced, unpicked
@@ -122,8 +122,11 @@ def _weighed(graph: Graph, factor: Node, slope: Node) -> Node:
 
 def _combined(graph: Graph, factor: Node, slope: Node) -> Node:
     """The product of finite numbers that need not be rounded in this order: each row by one number, and added up."""
-    terms = [graph.mul(number, row) for row, number in _terms(graph, factor, slope).items()]
-    return reduce(graph.add, terms)
+    terms = [
+        graph.rebuild(Node("times", (), row.type, row.axes), number, row)
+        for row, number in _terms(graph, factor, slope).items()
+    ]
+    return reduce(graph.add, terms) if terms else graph.number(0)
 
 
 def _terms(graph: Graph, factor: Node, slope: Node) -> dict[Node, Node]:
@@ -132,7 +135,7 @@ def _terms(graph: Graph, factor: Node, slope: Node) -> dict[Node, Node]:
         match slope.op, slope.args:
             case "neg", (a,):
                 return _terms(graph, graph.neg(factor), a)
-            case "add" | "sub", (a, b):
+            case "add" | "sub", (a, b) if not a.op == b.op == "variable":  # their difference is nearly exact as it is
                 terms = _terms(graph, factor, a)
                 for row, number in _terms(graph, factor if slope.op == "add" else graph.neg(factor), b).items():
                     terms[row] = graph.add(terms[row], number) if row in terms else number
@@ -147,7 +150,7 @@ def _terms(graph: Graph, factor: Node, slope: Node) -> dict[Node, Node]:
             case "mul", (a, b) if not is_row(a):
                 return _terms(graph, graph.mul(factor, a), b)
         return {slope: factor}
-    return {graph.number(1): graph.mul(factor, slope)}
+    return {} if number_of(slope) == 0 else {graph.number(1): graph.mul(factor, slope)}
 
 
 def _selecting(roots: list[Node]) -> list[Node]:

@@ -15,7 +15,7 @@ from lossbench.formula.graph import ELEMENTARY, Node, number_of
 EXPENSIVE = {*ELEMENTARY} - {"abs", "sign", "sqrt"} | {"xlogy", "power_slope", "pow", "log_cosh"}
 EXPENSIVE |= {"exp_below", "exp_difference", "log_ratio"}
 PI = Fraction(math.pi)  # every dtype's nearest number to it is also that to pi
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "times": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
 _INFIX |= {"and": "and", "or": "or"}
 _CALLS = {name: name for name in ELEMENTARY} | {"max": "maximum", "min": "minimum"}
 _CALLS |= {name: name for name in ("xlogy", "power_slope", "exp_below", "exp_difference", "log_cosh", "log_ratio")}

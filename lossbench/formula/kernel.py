@@ -20,6 +20,7 @@ from lossbench.formula.elements import Elements, spread
 from lossbench.formula.expression import Constants
 from lossbench.formula.graph import Kind, Node, Variable, number_of, topological
 from lossbench.formula.node import CLASS, SEQUENCES, variable_of
+from lossbench.formula.wide import widened
 
 _FUNCTION = """
 @compiled
@@ -74,7 +75,8 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
     """
     in_nests = has_nests(formula)
     constants = Constants("float64" if in_nests else dtype)
-    wide = Constants("float64", "wide") if formula.wide and dtype == "float32" else None
+    wide = widened(formula) if dtype == "float32" else None
+    wider = Constants("float64", "wide")
     functions = []
     if not in_nests and not signature.has_rows:
         for case in CASES:
@@ -85,7 +87,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
         functions.append(f"SPREAD = {spread(formula.kernel)}\n")
     elif not in_nests:
         for name in ("value", "value_and_gradient"):
-            functions.append(_of_rows(formula, signature, constants, name, formula.kernel, wide))
+            functions.append(_of_rows(formula, signature, constants, name, formula.kernel, wide, wider))
         if number_of(formula.divisor) is None:
             functions.append(_of_rows(formula, signature, constants, "divisor", formula.divisor))
     else:
@@ -108,7 +110,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             _imports("tiles", TILES, used),
             "\n",
             constants.lines(used),
-            wide.lines(used) if wide else "",
+            wider.lines(used) if wide else "",
             used,
         ]
     )
@@ -245,9 +247,15 @@ def _of_elements(
 
 
 def _of_rows(
-    formula: Formula, signature: Signature, constants: Constants, name: str, value: Node, wide: Constants | None = None
+    formula: Formula,
+    signature: Signature,
+    constants: Constants,
+    name: str,
+    value: Node,
+    wide: Formula | None = None,
+    wider: Constants | None = None,
 ) -> str:
-    """With *wide*, the numbers of float64, long rows are computed so where the formula says that it is right."""
+    """With *wide*, rows are computed so, in the numbers *wider*, where it says that it is right."""
     names = _Names(signature, name == "value_and_gradient")
     inputs, parameters = (
         {one: (names.given[one], variable_of(kind)) for one, kind in given.items()}
@@ -260,10 +268,9 @@ def _of_rows(
     if bodies[0] == bodies[1]:
         return names.by_point(first, name, bodies[0])
     text = ""
-    if wide and formula.wide:
-        holds = formula.wide.gradient if names.gradients else formula.wide.value
-        derived = replace(formula, kernel_gradients=formula.gradients)
-        every = derived, formula.definition, gradients, inputs, parameters, wide, signature.shares
+    if wide and wide.wide and wider:
+        holds = wide.wide.gradient if names.gradients else wide.wide.value
+        every = wide, wide.kernel, gradients, inputs, parameters, wider, signature.shares
         for narrow, points in ((False, "[start + r:][:1]"), (True, "[start:][:count]")):
             careful = f"{name}{classwise.NARROW * narrow}_careful"
             text += names.function(first, careful, bodies[narrow])

@@ -69,10 +69,10 @@ class Passes:
         (self._beside if self.page.narrow else self._along)(group)
 
     def _keep(self, group: Iterable[Node], later: Iterable[Node]) -> None:
-        """Say where the expensive entries will lie that later loops need again."""
+        """Say where the entries will lie that later loops need again, and that take long."""
         here = set(self._entries(node.args[0] for node in group))
         for node in self._entries(later, stop=here):
-            if node in here and node.op in (*EXPENSIVE, "div") and node not in self._kept:
+            if node in here and node not in self._kept and self._takes_long(node):
                 if self.page.narrow:
                     at = f"kept_{len(self._kept)}"
                     self._kept[node] = Place("taken", "put", f"{at}, at + r")
@@ -82,6 +82,12 @@ class Passes:
                 else:
                     self._kept[node] = Place("recalled", "remember", f"kept, ({self.length}*tile + r)*classes + at")
                     self.length += 1
+
+    def _takes_long(self, node: Node) -> bool:
+        every = self._entries([node])
+        return node.type == "number" and any(
+            one.op in (*EXPENSIVE, "div") for one in every if one not in self._written
+        )
 
     def _entries(self, rows: Iterable[Node], stop: Container[Node] = ()) -> list[Node]:
         """The nodes that entries of *rows* are made of, arguments first; those of *stop* too, but not beyond."""
