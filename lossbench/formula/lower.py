@@ -38,7 +38,7 @@ def lowered(roots: Iterable[Node], parameters: Container[str] = (), *, by_value:
     new: dict[Node, Node] = {}
     for node in topological(*roots):
         new[node] = lowering.made(node, *(new[arg] for arg in node.args))
-    return [settled(lowering.graph, new[root]) for root in roots]
+    return settled(lowering.graph, [new[root] for root in roots])
 
 
 def certain(condition: Node) -> bool | None:

@@ -85,9 +85,7 @@ class Passes:
 
     def _takes_long(self, node: Node) -> bool:
         every = self._entries([node])
-        return node.type == "number" and any(
-            one.op in (*EXPENSIVE, "div") for one in every if one not in self._written
-        )
+        return node.type == "number" and any(one.op in (*EXPENSIVE, "div") for one in every if one not in self._written)
 
     def _entries(self, rows: Iterable[Node], stop: Container[Node] = ()) -> list[Node]:
         """The nodes that entries of *rows* are made of, arguments first; those of *stop* too, but not beyond."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from lossbench.formula.graph import ELEMENTARY, Graph, Node, number_of, topological
 
 # A nan among their arguments is the result.
@@ -9,21 +11,37 @@ _STRICT = {*ELEMENTARY, "add", "sub", "mul", "div", "neg", "max", "min", "xlogy"
 _STRICT |= {"exp_below", "exp_difference", "log_cosh", "log_ratio", "row_sum"}
 
 
-def settled(graph: Graph, root: Node) -> Node:
-    """*root*, a lowered graph, without each `nan_of` that its other operands make certain."""
-    nodes = list(topological(root))
+def settled(graph: Graph, roots: Sequence[Node]) -> list[Node]:
+    """*roots*, lowered graphs, without each `nan_of` that its other operands make certain.
+
+    What several roots have in common either has those that one of them needs, or is computed once for each: whichever
+    is shorter.
+    """
+    nodes = list(topological(*roots))
     if not any(node.op == "nan_of" for node in nodes):
-        return root
+        return list(roots)
     forcing: dict[Node, frozenset[Node]] = {}  # the nodes of which each is nan only together with this one
     for node in nodes:
         forcing[node] = _inherited(node, forcing) | {node}
+    apart = [one for root in roots for one in _without(graph, [root], forcing)]
+    together = _without(graph, roots, forcing)
+    return min(apart, together, key=lambda found: sum(1 for _ in topological(*found)))
+
+
+def _without(graph: Graph, roots: Sequence[Node], forcing: Mapping[Node, frozenset[Node]]) -> list[Node]:
+    """*roots* without each `nan_of` that none of those that have it needs."""
+    needed = {node for root in roots for node in topological(root) if _has_to_be(node, forcing[root])}
     new: dict[Node, Node] = {}
-    for node in nodes:
-        if node.op == "nan_of" and node.args[0] in forcing[root]:
+    for node in topological(*roots):
+        if node.op == "nan_of" and node not in needed:
             new[node] = new[node.args[1]]
         else:
             new[node] = graph.rebuild(node, *(new[arg] for arg in node.args)) if node.args else node
-    return new[root]
+    return [new[root] for root in roots]
+
+
+def _has_to_be(node: Node, forcing: frozenset[Node]) -> bool:
+    return node.op == "nan_of" and node.args[0] not in forcing
 
 
 def _inherited(node: Node, forcing: dict[Node, frozenset[Node]]) -> frozenset[Node]:
