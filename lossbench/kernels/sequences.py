@@ -14,21 +14,29 @@ from lossbench.kernels.primitives import inlined
 
 @inlined
 def threshold(row: np.ndarray) -> float:
-    """The number that, taken from every entry of *row*, leaves a sum of 1 above zero."""
-    top = -math.inf
+    """The number that, taken from every entry of *row*, leaves a sum of 1 above zero (Michelot).
+
+    From below, where the greatest entry alone would leave 1: what is above decides where it can be at the least, and
+    is above that or takes no part.
+    """
+    top, sound = -math.inf, True
     for x in row:
-        if x != x:
+        top = x if x > top else top
+        sound = sound & (x == x)
+    if not sound:
+        return math.nan
+    found, count = top - 1.0, len(row) + 1
+    while True:
+        total, above = 0.0, 0
+        for x in row:
+            inside = x > found
+            total += x if inside else 0.0
+            above += inside
+        if above == 0:
             return math.nan
-        top = max(top, x)
-    greatest = np.sort(row[row >= top - 1.0])[::-1]  # an entry below takes no part: the greatest alone leaves 1
-    total = 0.0
-    found = math.nan
-    for j in range(len(greatest)):
-        total += greatest[j]
-        candidate = (total - 1.0) / (j + 1)
-        if greatest[j] > candidate:
-            found = candidate
-    return found
+        if above >= count:
+            return found
+        found, count = (total - 1.0) / above, above
 
 
 @inlined
