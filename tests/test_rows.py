@@ -221,3 +221,24 @@ def test_the_largest_of_a_row_is_found_beside_its_sum(dtype):
         row[1] = nan
         assert np.isnan(found(row, start)[0])
         assert found(row, start)[1] == -0.5
+
+
+@pytest.mark.parametrize("name", ["categorical_cross_entropy", "categorical_focal", "generalized_kl"])
+def test_a_number_that_is_not_common_changes_no_row(name, tmp_path, monkeypatch):
+    loss = spec.load(name)
+    rng = np.random.default_rng(7)
+    given = {one: rng.uniform(0.1, 0.9, (9, REACH + 40)).astype(np.float32) for one in loss.inputs}
+    array = given["y_true" if name == "generalized_kl" else "y_pred"]
+    rare = 0, np.finfo(np.float32).smallest_subnormal, np.inf, np.nan, -1
+    for row, x in enumerate(rare):
+        array[row, REACH - 1 + row % 3] = x
+    array[5:7, [0, REACH + 39]] = 0
+
+    quick = kernel(name, gradient=True, reduction="none")(**given)
+    monkeypatch.setenv("LOSSBENCH_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("lossbench.formula.passes.logarithms_of", lambda nodes, varying: {})
+    careful = kernel(name, gradient=True, reduction="none")(**given)
+
+    np.testing.assert_array_equal(quick[0], careful[0])
+    for one, slope in careful[1].items():
+        np.testing.assert_array_equal(quick[1][one], slope)

@@ -6,7 +6,7 @@ elements in which there is another once more with all of it.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from lossbench.formula.graph import Graph, Node, number_of, topological
@@ -21,22 +21,32 @@ def common(roots: Sequence[Node], varying: Container[Node]) -> tuple[list[Node],
         varying: The nodes that are not the same for every element.
     """
     nodes = list(topological(*roots))
-    numbers = dict.fromkeys(node.args[-1] for node in nodes if node.op in _LOGARITHMS and node.args[-1] in varying)
+    numbers = logarithms_of(nodes, varying)
     graph = Graph()
     new: dict[Node, Node] = {}
     for node in nodes:
-        args = [new[arg] for arg in node.args]
+        form = common_form(node, numbers)
         if node not in varying:
             new[node] = node
-        elif node.op in _LOGARITHMS and node.args[-1] in numbers:
-            new[node] = graph.rebuild(replace(node, op=f"common_{node.op}"), *args)
-        elif node.op == "nan_of" and (node.args[0] in numbers or _half(node.args[0]) in numbers):
-            new[node] = args[1]
-        elif node.op == "where" and _is_end(node.args[0], numbers):
-            new[node] = args[2]
+        elif form in node.args:
+            new[node] = new[form]
         else:
-            new[node] = graph.rebuild(node, *args)
+            new[node] = graph.rebuild(form, *(new[arg] for arg in node.args))
     return [new[root] for root in roots], [new[node] for node in numbers]
+
+
+def logarithms_of(nodes: Iterable[Node], varying: Container[Node]) -> dict[Node, None]:
+    """What logarithms are taken of, if it is *varying*."""
+    return {node.args[-1]: None for node in nodes if node.op in _LOGARITHMS and node.args[-1] in varying}
+
+
+def common_form(node: Node, numbers: Container[Node]) -> Node:
+    """A node that is the same where *numbers* are common: over the same arguments, or one of them."""
+    if node.op in _LOGARITHMS and node.args[-1] in numbers:
+        return replace(node, op=f"common_{node.op}")
+    if node.op == "nan_of" and (node.args[0] in numbers or _half(node.args[0]) in numbers):
+        return node.args[1]
+    return node.args[2] if node.op == "where" and _is_end(node.args[0], numbers) else node
 
 
 def _half(node: Node) -> Node | None:

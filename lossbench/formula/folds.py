@@ -56,6 +56,13 @@ class Along:
         """Sums of squares: the square of a float64 may overflow or vanish, that of a float32 in float64 cannot."""
         return [f"{self.name}{scale}" for scale in _scales(self.constants)]
 
+    @property
+    def carried(self) -> list[str]:
+        """What a piece finds and leaves changed."""
+        if self.node.op == "norm":
+            return self._sums
+        return [] if self._in_parts or self.in_blocks else [self.name]
+
     def begin(self) -> list[str]:
         """Before the loop."""
         name, op = self.name, self.node.op

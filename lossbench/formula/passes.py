@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lossbench.formula.common import common_form, logarithms_of
 from lossbench.formula.expression import EXPENSIVE
 from lossbench.formula.folds import SUMS, Along, Beside
 from lossbench.formula.graph import Node, is_row, number_of
@@ -38,6 +39,31 @@ class Place:
     read: str
     write: str
     where: str
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What a loop along a row has.
+
+    Attributes:
+        group: The reductions and stores.
+        entries: The nodes that their arguments are made of.
+        folds: Those of the reductions.
+        known: What the row has one number of.
+        near: The places of labels in this piece.
+        turned: The arrays of gradients that are read and written.
+        written: What was kept by the loops before.
+        in_blocks: Whether blocks of terms are added together.
+    """
+
+    group: Sequence[Node]
+    entries: Sequence[Node]
+    folds: Sequence[Along]
+    known: Mapping[Node, str]
+    near: Mapping[Node, str]
+    turned: Container[object]
+    written: frozenset[Node]
+    in_blocks: bool
 
 
 @dataclass
@@ -136,31 +162,47 @@ class Passes:
             self.page.line(3, "first, length = 0, classes")
         hots = [node for node in entries if node.op == "onehot"]
         near = {hot: self.page.assign(depth, f"nearby({known[hot.args[0]]}, first, length)") for hot in hots}
-        written = set(self._written)
-        for (header, inside), masked in zip(_BLOCKS if in_blocks else _FLAT, (False, True), strict=True):
-            for line, deeper in header:
-                self.page.line(depth + deeper, line)
-            inside += depth
-            self.page.line(inside, "at = first + k")
-            if masked and (summed or turned):
-                self.page.line(inside, f"new = taken(fresh, LANES - whole + k) > {self.page.constants.name(0)}")
-            self._written = set(written)
-            inner = dict(known)
-            self._write_entries(inside, entries, inner, "at", near)
-            for node in group:
-                if node.op == "store":
-                    stored = self.page.name(node.args[0], inner)
-                    if masked and node.value in turned:
-                        stored = f"select(new, {stored}, stored({node.value}, row + at))"
-                    self.page.line(inside, f"store({node.value}, row + at, {stored})")
+        loop = _Loop(group, entries, folds, known, near, turned, frozenset(self._written), in_blocks)
+        numbers = logarithms_of(entries, entries) if dear and not turned else {}
+        if numbers:
+            zero, carried = self.page.constants.name(0), [name for fold in folds for name in fold.carried]
+            self.page.extend(depth, [f"odd = {zero}", *(f"{name}_before = {name}" for name in carried)])
+            self._write_loop(depth, loop, numbers)
+            self.page.line(depth, f"if odd > {zero}:")
+            depth += 1
+            self.page.extend(depth, [f"{name} = {name}_before" for name in carried])
             for fold in folds:
-                self.page.extend(inside, fold.step(self.page.name(fold.node.args[0], inner), masked))
-            for fold in folds:
-                self.page.extend(inside - 1, fold.finish_block())
+                self.page.extend(depth, fold.begin_piece())
+        self._write_loop(depth, loop, {})
+        depth -= bool(numbers)
         for fold in folds:
             self.page.extend(depth, fold.finish_piece())
         for fold in folds:
             self.page.hold(3, fold.node, fold.result())
+
+    def _write_loop(self, depth: int, loop: _Loop, numbers: Mapping[Node, None]) -> None:
+        """The loop over a piece, right where *numbers* are common; it counts those that are not."""
+        for (header, inside), masked in zip(_BLOCKS if loop.in_blocks else _FLAT, (False, True), strict=True):
+            for line, deeper in header:
+                self.page.line(depth + deeper, line)
+            inside += depth
+            self.page.line(inside, "at = first + k")
+            if masked and (loop.turned or any(fold.node.op in SUMS for fold in loop.folds)):
+                self.page.line(inside, f"new = taken(fresh, LANES - whole + k) > {self.page.constants.name(0)}")
+            self._written = set(loop.written)
+            inner = dict(loop.known)
+            self._write_entries(inside, loop.entries, inner, "at", loop.near, numbers)
+            self.page.extend(inside, [f"odd = accumulated(odd, uncommon({inner[one]}))" for one in numbers])
+            for node in loop.group:
+                if node.op == "store":
+                    stored = self.page.name(node.args[0], inner)
+                    if masked and node.value in loop.turned:
+                        stored = f"select(new, {stored}, stored({node.value}, row + at))"
+                    self.page.line(inside, f"store({node.value}, row + at, {stored})")
+            for fold in loop.folds:
+                self.page.extend(inside, fold.step(self.page.name(fold.node.args[0], inner), masked))
+            for fold in loop.folds:
+                self.page.extend(inside - 1, fold.finish_block())
 
     def _adds_up(self, group: Sequence[Node]) -> bool:
         """Whether the loop has sums alone, of float32, in which nothing cancels."""
@@ -198,7 +240,7 @@ class Passes:
         self.page.line(3, "for r in range(ROWS):")
         known: dict[Node, str] = {}
         self.page.take(4, [*(node.args[0] for node in group), *(arg for node in entries for arg in node.args)], known)
-        self._write_entries(4, entries, known, "j", {})
+        self._write_entries(4, entries, known, "j", {}, {})
         for node in group:
             if node.op == "store":
                 self.page.room(f"of_{node.value}", self.page.constants.name(0), "AREA")
@@ -212,17 +254,26 @@ class Passes:
         self.page.held |= {fold.node: fold.name for fold in folds}
 
     def _write_entries(
-        self, depth: int, entries: Iterable[Node], known: dict[Node, str], index: str, near: Mapping[Node, str]
+        self,
+        depth: int,
+        entries: Iterable[Node],
+        known: dict[Node, str],
+        index: str,
+        near: Mapping[Node, str],
+        numbers: Mapping[Node, None],
     ) -> None:
-        """What one class has; what is kept is read, or written where it is new."""
+        """What one class has, where *numbers* are common; what is kept is read, or written where it is new."""
         new = []
         for node in entries:
-            place = self._kept.get(node)
+            place, form = self._kept.get(node), common_form(node, numbers)
             if node in self._written and place is not None:
                 known[node] = self.page.assign(depth, f"{place.read}({place.where})")
                 continue
-            at, names = ("short(k)", {node.args[0]: near[node]}) if node in near else (index, known)
-            known[node] = self.page.assign(depth, self.page.text(node, names, at))
+            if form in node.args:
+                known[node] = self.page.name(form, known)
+            else:
+                at, names = ("short(k)", {node.args[0]: near[node]}) if node in near else (index, known)
+                known[node] = self.page.assign(depth, self.page.text(form, names, at))
             if place is not None:
                 self.page.line(depth, f"{place.write}({place.where}, {known[node]})")
                 new.append(node)
