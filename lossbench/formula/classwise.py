@@ -15,6 +15,7 @@ from lossbench.formula.lower import lowered
 from lossbench.formula.node import Variable
 from lossbench.formula.onehot import at_label, onehot_of, picked, replaced, unpicked
 from lossbench.formula.page import Outputs, Page
+from lossbench.formula.schedule import REDUCTIONS
 from lossbench.formula.write import Writer
 
 NARROW = "_narrow"  # behind the name of a function for rows side by side
@@ -25,7 +26,7 @@ _BEGIN = """    number, classes = {array}.shape
     if not divided:
         divided = {divisor}
     scale = real(wide(1) / divided if divided else {nan})
-    length = max(LANES, BLOCK // classes)"""
+    length = {length}"""
 _AT_ONCE = f"""
 @compiled
 def {{name}}_at_once({{arguments}}, share, extra{{outputs}}):
@@ -116,6 +117,12 @@ def body(
     return writer.body(Outputs(loss, factor if gradients else None, stores, patches, scalars, condition, otherwise))
 
 
+def is_alone(formula: Formula, value: Node) -> bool:
+    """Whether *value* needs no loop over the classes."""
+    graph = formula.graph
+    return not any(node.op in REDUCTIONS for node in topological(*unpicked(graph, picked(graph, [value]))))
+
+
 def _weighed(graph: Graph, factor: Node, slope: Node) -> Node:
     return graph.rebuild(Node("weighed", (), slope.type, slope.axes), factor, slope)
 
@@ -172,6 +179,7 @@ def at_once(
     gradients: Mapping[str, str],
     constants: Constants,
     has_divisor: bool,
+    alone: bool,
 ) -> str:
     """A function that divides by itself and goes through blocks of rows.
 
@@ -179,6 +187,7 @@ def at_once(
         name, arguments: Of the function for a block.
         gradients: The arrays of gradients, by input.
         has_divisor: Whether another function gives the divisor of the mean.
+        alone: Whether a row is as soon computed as an element.
     """
     given = [identifier for identifier, _ in (*inputs.values(), *parameters.values())]
     rows = [identifier for identifier, kind in inputs.values() if kind.axes]
@@ -200,5 +209,6 @@ def at_once(
         unfit=" or ".join(unfit) or "False",
         divisor=f"divisor({', '.join([*given, *others.values()])})" if has_divisor else "wide(1)",
         nan=constants.name("nan"),
+        length="BLOCK" if alone else "max(LANES, BLOCK // classes)",
         sliced=", ".join({**others, **sliced}.get(one, one) for one in arguments),
     )

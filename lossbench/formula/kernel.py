@@ -90,6 +90,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             functions.append(_of_rows(formula, signature, constants, name, formula.kernel, wide, wider))
         if number_of(formula.divisor) is None:
             functions.append(_of_rows(formula, signature, constants, "divisor", formula.divisor))
+        functions.append(f"ALONE = {classwise.is_alone(formula, formula.kernel)}\n")
     else:
         exact = dtype == "float64"
         functions.append(_in_nests(formula, signature, constants, "value", formula.kernel, exact=exact))
@@ -280,7 +281,8 @@ def _of_rows(
     if name == "divisor":
         return text
     has_divisor = number_of(formula.divisor) is None
-    given = names.arguments, inputs, parameters, gradients, constants, has_divisor
+    alone = not names.gradients and classwise.is_alone(formula, value)
+    given = names.arguments, inputs, parameters, gradients, constants, has_divisor, alone
     return text + "".join(classwise.at_once(f"{name}{classwise.NARROW * at}", *given) for at in range(2))
 
 

@@ -159,9 +159,15 @@ class Kernel:
         self, module: ModuleType, sizes: Mapping[str, int], weight: np.ndarray | None, values: np.ndarray | None
     ) -> bool:
         """Whether one function gives the sum or mean over rows: not where few long rows are for several threads."""
-        rows = hasattr(module, "value_at_once") and weight is None and values is None and sizes[BATCH] > 0
-        many = rows and sizes[BATCH] >= _shared(sizes["class"])
-        return rows and (many or get_num_threads() == 1 or prod(sizes.values()) < _SPREAD * BLOCK)
+        if not hasattr(module, "value_at_once") or weight is not None or values is not None or sizes[BATCH] == 0:
+            return False
+        entries = self._entries(module, sizes)
+        many = sizes[BATCH] >= _shared(entries)
+        return many or get_num_threads() == 1 or sizes[BATCH] * entries < _SPREAD * BLOCK
+
+    def _entries(self, module: ModuleType, sizes: Mapping[str, int]) -> int:
+        """How many entries a row has that are looked at."""
+        return 1 if module.ALONE and not self.gradient else sizes["class"]
 
     def _of_rows(
         self,
@@ -177,11 +183,12 @@ class Kernel:
         name = "value_and_gradient" if self.gradient else "value"
         name += "_narrow" * (sizes["class"] < NARROW)
         both = getattr(module, f"{name}_at_once"), getattr(module, f"{name}_at_once_blocks")
-        many = _shared(sizes["class"])
+        entries = self._entries(module, sizes)
+        many = _shared(entries)
         every = (*arguments[: len(self.inputs)], *behind, *slopes)
-        size = prod(sizes.values()) / (_SPREAD * BLOCK)
+        size = sizes[BATCH] * entries / (_SPREAD * BLOCK)
         value = _computed(*both, every, size if sizes[BATCH] >= many else 0)
-        self._quick.expect(*both, max(1, min(many, _SPREAD * BLOCK // sizes["class"])), given, behind)
+        self._quick.expect(*both, max(1, min(many, _SPREAD * BLOCK // entries)), given, behind)
         return self.dtype.type(value)
 
     def _reduced(
