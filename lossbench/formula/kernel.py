@@ -10,8 +10,7 @@ themselves; see `classwise`. The text needs `lossbench.kernels` alone.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -19,7 +18,8 @@ from lossbench.formula import Formula, Wide, classwise, nested
 from lossbench.formula.elements import Elements, spread
 from lossbench.formula.expression import Constants
 from lossbench.formula.graph import Kind, Node, Variable, number_of, topological
-from lossbench.formula.node import CLASS, SEQUENCES, variable_of
+from lossbench.formula.node import CLASS, variable_of
+from lossbench.formula.vocabulary import WHOLE, identifier, imports
 from lossbench.formula.wide import widened
 
 _FUNCTION = """
@@ -103,12 +103,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             f'"""Written by lossbench from the formula of a loss, for {dtype}; an edit is lost."""\n\n',
             "from lossbench.kernels.compile import boolean, compiled, integer, natural, within\n",
             f"from lossbench.kernels.compile import empty, {constants.dtype} as real, float64 as wide\n",
-            _imports("primitives", PRIMITIVES, used),
-            _imports("sums", SUMS, used),
-            _imports("sequences", WHOLE, used),
-            _imports("streams", STREAMS, used),
-            _imports("team", TEAM, used),
-            _imports("tiles", TILES, used),
+            imports(used),
             "\n",
             constants.lines(used),
             wider.lines(used) if wide else "",
@@ -139,28 +134,6 @@ def has_nests(formula: Formula) -> bool:
     return formula.has_tables or any(node.op in WHOLE or node.axes not in ((), CLASS) for node in every)
 
 
-PRIMITIVES = (
-    *("maximum", "minimum", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sinh", "cosh", "tanh", "softplus"),
-    *("sigmoid", "log_cosh", "log_ratio", "xlogy", "power", "power_slope", "exp_below", "exp_difference", "nan_of"),
-    *("common_log", "common_xlogy", "uncommon", "inlined", "weighed"),
-)
-SUMS = (
-    *("accumulated", "fused", "compensated", "completed", "squares", "root", "larger", "largest"),
-    *("highest", "lowest", "rank_or_first", "rank_or_last", "ranked"),
-)
-WHOLE = ("threshold", *SEQUENCES)
-STREAMS = (
-    *("BLOCK", "LANES", "added", "address", "keep", "overlap", "put", "room"),
-    *("SHORT", "STRETCH", "select", "streamed", "stretch", "taken", "together"),
-)
-TEAM = ("distribute", "task")
-TILES = (
-    *("AREA", "NARROW", "QUARTER", "REACH", "ROWS", "SEVERAL", "SPAN", "WINDOW"),
-    *("clear", "entry", "fetch", "gather", "gathered", "nearby", "recalled", "remember", "short", "space"),
-    *("store", "stored"),
-)
-
-
 @dataclass(frozen=True)
 class Case:
     """What a function of elements is asked for: each loss, or their sum; times weights, or not."""
@@ -177,11 +150,6 @@ class Case:
 CASES = tuple(Case(each, weighted) for each in (False, True) for weighted in (False, True))
 
 
-def _imports(module: str, names: Iterable[str], text: str) -> str:
-    used = sorted(name for name in names if re.search(rf"\b{name}\b", text))
-    return f"from lossbench.kernels.{module} import {', '.join(used)}\n" if used else ""
-
-
 @dataclass(frozen=True)
 class _Names:
     """What a function calls its arguments."""
@@ -192,7 +160,7 @@ class _Names:
     @property
     def given(self) -> dict[str, str]:
         """Of inputs and parameters."""
-        return {name: _identifier(name) for name in (*self.signature.inputs, *self.signature.parameters)}
+        return {name: identifier(name) for name in (*self.signature.inputs, *self.signature.parameters)}
 
     @property
     def outputs(self) -> list[str]:
@@ -284,43 +252,3 @@ def _of_rows(
     alone = not names.gradients and classwise.is_alone(formula, value)
     given = names.arguments, inputs, parameters, gradients, constants, has_divisor, alone
     return text + "".join(classwise.at_once(f"{name}{classwise.NARROW * at}", *given) for at in range(2))
-
-
-def _identifier(name: str) -> str:
-    """A name that means nothing else in the text."""
-    taken = name in TAKEN or re.fullmatch(r"[a-z]\d*|(gradient|length|row)_.*|[a-z]+_\d*", name)
-    return f"{name}_" if taken else name
-
-
-TAKEN = {
-    *PRIMITIVES,
-    *SUMS,
-    *WHOLE,
-    *STREAMS,
-    *TEAM,
-    *TILES,
-    *("boolean", "integer", "natural", "real", "wide", "empty", "compiled", "within", "board"),
-    *("weight", "weighted", "scale", "values", "write"),
-    *("number", "classes", "size", "kept", "total", "loss", "factor", "block", "length", "sums", "first", "last"),
-    "given",
-    *("begin", "end", "far", "part", "share", "extra", "parts", "known", "divisor"),
-    *(
-        "error",
-        "terms",
-        "count",
-        "whole",
-        "again",
-        "start",
-        "tile",
-        "back",
-        "new",
-        "at",
-        "fresh",
-        "weights",
-        "ahead",
-        "line",
-        "row",
-    ),
-    "holds",
-    *("min", "range", "abs", "value", "value_and_gradient"),
-}
