@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, get_args
 
@@ -70,7 +70,7 @@ def kernel_of(loss: Loss, *, dtype: str, gradient: bool, reduction: str) -> Kern
         batchwise=loss.batchwise,
         pooled=loss.pooled,
         fixed=tuple(fixed),
-        usual=partial(_kept, (*key, "usual"), partial(_usual, loss, dtype)) if fixed else None,
+        usual=cache(partial(_kept, (*key, "usual"), partial(_usual, loss, dtype))) if fixed else None,
     )
 
 

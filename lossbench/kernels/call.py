@@ -13,17 +13,15 @@ from numba import get_num_threads
 
 from lossbench.errors import LossbenchError
 from lossbench.formula.node import Kind, Variable, variable_of
+from lossbench.kernels.arguments import BATCH, Arguments
 from lossbench.kernels.compile import first
-from lossbench.kernels.given import converted
 from lossbench.kernels.outputs import Out, check, named
 from lossbench.kernels.quick import Quick
 from lossbench.kernels.streams import BLOCK, LANES
 from lossbench.kernels.team import spread
 from lossbench.kernels.tiles import NARROW, SEVERAL
 
-BATCH = "batch"  # the axis of points, or of a batch's entries
 _SPREAD = 2  # blocks from which on threads are worth their start
-_LABELS = np.dtype(np.int64)
 _WEIGHT = Variable("number", (BATCH,))
 
 
@@ -63,7 +61,7 @@ class Kernel:
     fixed: tuple[str, ...] = ()
     usual: Callable[[], ModuleType] | None = None
     _none: np.ndarray = field(init=False, repr=False)
-    _variables: dict[str, Variable] = field(init=False, repr=False)
+    _arguments: Arguments = field(init=False, repr=False)
     _by_case: bool = field(init=False, repr=False)
     _quick: Quick = field(init=False, repr=False)
 
@@ -74,7 +72,8 @@ class Kernel:
         given = {name: variable_of(one) for name, one in self.inputs.items()}
         variables = {name: Variable(one.type, (*points, *one.axes)) for name, one in given.items()}
         variables |= {name: variable_of(one) for name, one in self.parameters.items()}
-        object.__setattr__(self, "_variables", variables)
+        defaults = {name: self.defaults[name] for name in self.parameters}
+        object.__setattr__(self, "_arguments", Arguments(self.name, self.dtype, variables, defaults, self.batchwise))
 
         outputs = [f"gradient.{one}" for one in self.differentiated] if self.gradient else []
         outputs += ["value"] if self._is_several else []
@@ -98,18 +97,20 @@ class Kernel:
         return self.reduction == "none" and not self.pooled
 
     def _carefully(self, *, sample_weight: object = None, out: Out = None, **given: object) -> Any:
-        arguments, sizes = self._arguments(given)
+        # Most calls give no parameter: neither is a default converted, nor found to be one.
+        plain = self.usual is not None and given.keys().isdisjoint(self.fixed)
+        arguments, sizes = self._arguments.arrays(given, self.fixed if plain else ())
         rows = sizes.get(BATCH, 0)
         weighted = sample_weight is not None
         if weighted and self.pooled:
             raise LossbenchError(f"{self.name} is one number for a whole batch; expected no sample_weight")
-        weight = self._array("sample_weight", sample_weight, _WEIGHT) if weighted else self._none
+        weight = self._arguments.array("sample_weight", sample_weight, _WEIGHT) if weighted else self._none
         if weighted and len(weight) != rows:
             raise LossbenchError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
         outputs = self._outputs(out, arguments, weight, rows)
-        module = self._module(arguments)
-        if module is not self.module:
-            arguments = [one for name, one in zip(self._variables, arguments, strict=True) if name not in self.fixed]
+        module = self.usual() if plain and self.usual else self.module
+        if self.usual and not plain:
+            module, arguments = self._chosen(self.usual, arguments)
         slopes = [outputs[f"gradient.{one}"] for one in self.differentiated] if self.gradient else []
         results = weight if weighted else None, slopes, outputs.get("value")
         if self._by_case:
@@ -122,13 +123,12 @@ class Kernel:
             return value
         return value, {one: outputs[f"gradient.{one}"] for one in self.differentiated}
 
-    def _module(self, arguments: list[Any]) -> ModuleType:
-        """That in which the parameters' defaults are written, if they have them."""
-        if self.usual is None:
-            return self.module
-        given = dict(zip(self._variables, arguments, strict=True))
-        usual = all(np.all(given[name] == self.dtype.type(self.defaults[name])) for name in self.fixed)
-        return self.usual() if usual else self.module
+    def _chosen(self, usual: Callable[[], ModuleType], arguments: list[Any]) -> tuple[ModuleType, list[Any]]:
+        """The module in which the parameters' defaults are written, if they have them, and what its functions take."""
+        given = dict(zip(self._arguments.variables, arguments, strict=True))
+        if any(np.any(given[name] != self.dtype.type(self.defaults[name])) for name in self.fixed):
+            return self.module, arguments
+        return usual(), [one for name, one in given.items() if name not in self.fixed]
 
     def _of_elements(
         self,
@@ -232,48 +232,6 @@ class Kernel:
         if self.count is not None:
             return sizes[BATCH] * self.count
         return self._run(module, "divisor", [*arguments, self._none, False, self._none, False], sizes)
-
-    def _arguments(self, given: Mapping[str, object]) -> tuple[list[Any], dict[str, int]]:
-        """Inputs and parameters in order, and how long each axis is."""
-        for name in given:
-            if name not in self.inputs and name not in self.parameters:
-                known = ", ".join((*self.inputs, *self.parameters))
-                raise LossbenchError(f"{self.name} takes no {name!r}; expected: {known}")
-        found: list[Any] = []
-        sizes: dict[str, int] = {}
-        for name in self.inputs:
-            if name not in given:
-                raise LossbenchError(f"{self.name} needs {name!r}; expected every input: {', '.join(self.inputs)}")
-            variable = self._variables[name]
-            array = self._array(name, given[name], variable)
-            expected = tuple(sizes.setdefault(*pair) for pair in zip(variable.axes, array.shape, strict=True))
-            if array.shape != expected:
-                raise LossbenchError(f"{name} has shape {array.shape}; expected {expected}, as the other inputs")
-            found.append(array)
-        for axis, size in sizes.items():
-            if size == 0 and axis != BATCH and (self.batchwise or sizes[BATCH]):
-                raise LossbenchError(f"the inputs of {self.name} have no entry along {axis!r}; expected at least one")
-        for name in self.parameters:
-            variable = self._variables[name]
-            value = given.get(name, self.defaults[name])
-            if variable.axes:
-                shape = tuple(sizes[axis] for axis in variable.axes)
-                row = converted(name, value, self.dtype)
-                if row.shape not in ((), shape):
-                    raise LossbenchError(f"{name} has shape {row.shape}; expected () or {shape}, one per class")
-                found.append(np.array(np.broadcast_to(row, shape)))
-            else:
-                one = self._array(name, value, variable)
-                found.append(int(one) if variable.type == "label" else one[()])
-        return found, sizes
-
-    def _array(self, name: str, value: object, variable: Variable) -> np.ndarray:
-        array = converted(name, value, _LABELS if variable.type == "label" else self.dtype)
-        if array.ndim != len(variable.axes):
-            axes = ["n" if axis == BATCH else "classes" if axis == "class" else axis for axis in variable.axes]
-            shape = f"({', '.join(axes)}{',' if len(axes) == 1 else ''})" if axes else "(), one number"
-            raise LossbenchError(f"{name} has shape {array.shape}; expected {shape}")
-        return array
 
     def _outputs(self, out: Out, arguments: list[Any], weight: np.ndarray, rows: int) -> dict[str, np.ndarray]:
         """The arrays to be written, by name."""
