@@ -90,6 +90,17 @@ def test_sixteen_bits_are_computed_in_float32_and_rounded_once(adapter, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bits_have_the_parameters_that_they_can_hold(adapter, dtype):
+    asked = problem("gaussian_nll", dtype=dtype, y_pred=[0.5], y_true=[0.5], variance=[0.0])
+    smallest = asked.parameters["eps"]
+
+    value = adapter.prepare(asked).arrays()["value"]
+
+    assert smallest != np.float32(1e-6)
+    assert value[0] == inputs.rounded(np.log(np.float64(smallest)) / 2, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_sixteen_bits_are_not_timed(adapter, dtype):
     with pytest.raises(Unsupported, match=f"numba has no {dtype} arithmetic"):
         adapter.prepare(replace(problem(dtype=dtype), timed=True))

@@ -153,7 +153,7 @@ class _Numba:
         computed = problem.dtype if problem.timed else WIDER.get(problem.dtype, problem.dtype)
         make = partial(kernel_of, problem.loss, dtype=computed, reduction=problem.reduction)
         value, value_and_gradient = make(gradient=False), make(gradient=True)
-        said = _said(problem, value.defaults)
+        said = _said(problem.parameters, value.defaults, computed)
         given: dict[str, Any] = {**problem.batch, **said, "sample_weight": problem.sample_weight}
         forward, written = _called(value, given), given
         if self._mode == "reused":
@@ -177,11 +177,11 @@ def _called(kernel: Kernel, given: Mapping[str, Any]) -> Callable[[], Any]:
     return eval(text, {"function": kernel.function, **given})  # type: ignore[no-any-return]
 
 
-def _said(problem: Problem, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that differ from their defaults: the others a caller need not write."""
+def _said(parameters: Mapping[str, Any], defaults: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """Those that differ from their defaults in *dtype*, that of the kernel: the others a caller need not write."""
     found = {}
-    for name, number in problem.parameters.items():
-        usual = np.resize(rounded(np.asarray(defaults[name]), problem.dtype), np.shape(number))
+    for name, number in parameters.items():
+        usual = np.resize(rounded(np.asarray(defaults[name]), dtype), np.shape(number))
         if not np.array_equal(usual, number):
             found[name] = number
     return found
