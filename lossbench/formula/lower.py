@@ -226,7 +226,7 @@ class _Lowering:
             at_peak = self.at(softmax.base, softmax.peak, softmax.axis)
             return self.or_zero(at_peak, graph.sub(softmax.base, softmax.largest))
         if a.op == "row_max" and a.args[0] is softmax.row and a.value == softmax.axis:
-            return graph.number(0)
+            return graph.number(0)  # also of an infinite one
         if softmax.row is not softmax.base:
             return graph.sub(a, graph.sub(softmax.largest, softmax.row.args[1]))
         difference = graph.sub(a, softmax.largest)
