@@ -215,9 +215,19 @@ class _Lowering:
             power = self.entrywise("exp_difference", largest, largest)  # 1, but nan of an infinite one
             rest = graph.add(rest, graph.where(graph.compare("eq", others, zero), zero, graph.mul(others, power)))
         tail = graph.unary("log1p", rest)
-        total = graph.add(graph.sub(largest, row.args[1]) if shifted else largest, tail)
-        self.softmaxes[total] = _Softmax(axis, row, base, peak, largest, rest, tail, powers)
+        softmax = _Softmax(axis, row, base, peak, largest, rest, tail, powers)
+        total = graph.add(self.highest(softmax), tail)
+        self.softmaxes[total] = softmax
         return total
+
+    def highest(self, softmax: _Softmax) -> Node:
+        """The largest entry of the softmax's row, which is 0, also of an infinite one, less that entry itself."""
+        if softmax.row is softmax.base:
+            return softmax.largest
+        taken = softmax.row.args[1]
+        if taken.op == "row_max" and taken.args[0] is softmax.base and taken.value == softmax.axis:
+            return self.graph.number(0)
+        return self.graph.sub(softmax.largest, taken)
 
     def below(self, softmax: _Softmax, a: Node) -> Node:
         """*a* less the largest entry of the softmax's row."""
@@ -225,10 +235,8 @@ class _Lowering:
         if a is softmax.row:
             at_peak = self.at(softmax.base, softmax.peak, softmax.axis)
             return self.or_zero(at_peak, graph.sub(softmax.base, softmax.largest))
-        if a.op == "row_max" and a.args[0] is softmax.row and a.value == softmax.axis:
-            return graph.number(0)  # also of an infinite one
         if softmax.row is not softmax.base:
-            return graph.sub(a, graph.sub(softmax.largest, softmax.row.args[1]))
+            return graph.sub(a, self.highest(softmax))
         difference = graph.sub(a, softmax.largest)
         if a.op == "pick" and a.args[0] is softmax.row and a.value == softmax.axis:
             return self.or_zero(graph.compare("eq", a if self.by_value else a.args[1], softmax.peak), difference)
