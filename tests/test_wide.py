@@ -18,7 +18,12 @@ WIDE = [loss for loss in map(spec.load, spec.names()) if loss.formula.wide is no
 PAIRS, TRIPLETS = (
     [loss for loss in WIDE if sum(one.kind == "row" for one in loss.inputs.values()) == count] for count in (2, 3)
 )
+VECTORS = [*PAIRS, *TRIPLETS]
 CLASSES = NARROW + 5
+
+
+def defaults_of(loss):
+    return {name: float(spec.exact(one.default)) for name, one in loss.parameters.items()}
 
 
 def each(loss, given, **options):
@@ -37,7 +42,7 @@ def carefully(loss, given):
         gradient=True,
         inputs=signature.inputs,
         parameters=signature.parameters,
-        defaults={name: float(spec.exact(one.default)) for name, one in loss.parameters.items()},
+        defaults=defaults_of(loss),
         differentiated=signature.differentiated,
         count=1.0,
     )
@@ -58,11 +63,10 @@ def random_rows(count=8, classes=CLASSES):
 
 
 @pytest.mark.parametrize("classes", [7, CLASSES])
-@pytest.mark.parametrize("loss", [*PAIRS, *TRIPLETS], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", VECTORS, ids=lambda loss: loss.name)
 def test_rows_are_rounded_once(loss, classes):
     given = given_of(loss, *random_rows(40, classes))
-    defaults = {name: float(spec.exact(one.default)) for name, one in loss.parameters.items()}
-    exact = oracle.certify(loss.formula, given, defaults)
+    exact = oracle.certify(loss.formula, given, defaults_of(loss))
 
     results = each(loss, given)
 
@@ -102,7 +106,7 @@ def failing_triplets(classes=CLASSES):
 
 
 @pytest.mark.parametrize("classes", [7, CLASSES])
-@pytest.mark.parametrize("loss", [*PAIRS, *TRIPLETS], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", VECTORS, ids=lambda loss: loss.name)
 def test_rows_where_float64_does_not_hold_are_what_the_kernel_form_gives(loss, classes):
     rows = failing_triplets if loss in TRIPLETS else failing_rows
     given = given_of(loss, *rows(classes))
@@ -123,7 +127,7 @@ def test_a_long_row_does_not_depend_on_those_beside_it(loss):
         np.testing.assert_array_equal(got, np.stack(parts, 1).reshape(got.shape))
 
 
-@pytest.mark.parametrize("loss", [*PAIRS, *TRIPLETS], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", VECTORS, ids=lambda loss: loss.name)
 def test_a_weight_of_zero_leaves_nothing(loss):
     given = given_of(loss, *random_rows())
 

@@ -20,7 +20,7 @@ from lossbench.formula.expression import Constants
 from lossbench.formula.graph import Kind, Node, Variable, number_of, topological
 from lossbench.formula.node import CLASS, variable_of
 from lossbench.formula.vocabulary import WHOLE, identifier, imports
-from lossbench.formula.wide import widened
+from lossbench.formula.wide import Widened, widened
 
 _FUNCTION = """
 @compiled
@@ -76,7 +76,6 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
     in_nests = has_nests(formula)
     constants = Constants("float64" if in_nests else dtype)
     wide = widened(formula) if dtype == "float32" else None
-    wider = Constants("float64", "wide")
     functions = []
     if not in_nests and not signature.has_rows:
         for case in CASES:
@@ -87,7 +86,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
         functions.append(f"SPREAD = {spread(formula.kernel)}\n")
     elif not in_nests:
         for name in ("value", "value_and_gradient"):
-            functions.append(_of_rows(formula, signature, constants, name, formula.kernel, wide, wider))
+            functions.append(_of_rows(formula, signature, constants, name, formula.kernel, wide))
         if number_of(formula.divisor) is None:
             functions.append(_of_rows(formula, signature, constants, "divisor", formula.divisor))
         functions.append(f"ALONE = {classwise.is_alone(formula, formula.kernel)}\n")
@@ -106,7 +105,7 @@ def source(formula: Formula, signature: Signature, dtype: str) -> str:
             imports(used),
             "\n",
             constants.lines(used),
-            wider.lines(used) if wide else "",
+            wide.constants.lines(used) if wide else "",
             used,
         ]
     )
@@ -221,10 +220,9 @@ def _of_rows(
     constants: Constants,
     name: str,
     value: Node,
-    wide: Formula | None = None,
-    wider: Constants | None = None,
+    wide: Widened | None = None,
 ) -> str:
-    """With *wide*, rows are computed so, in the numbers *wider*, where it says that it is right."""
+    """With *wide*, rows are computed so where it holds."""
     names = _Names(signature, name == "value_and_gradient")
     inputs, parameters = (
         {one: (names.given[one], variable_of(kind)) for one, kind in given.items()}
@@ -237,9 +235,9 @@ def _of_rows(
     if bodies[0] == bodies[1]:
         return names.by_point(first, name, bodies[0])
     text = ""
-    if wide and wide.wide and wider:
-        holds = wide.wide.gradient if names.gradients else wide.wide.value
-        every = wide, wide.kernel, gradients, inputs, parameters, wider, signature.shares
+    if wide:
+        holds = wide.holds.gradient if names.gradients else wide.holds.value
+        every = wide.formula, wide.formula.kernel, gradients, inputs, parameters, wide.constants, signature.shares
         for narrow, points in ((False, "[start + r:][:1]"), (True, "[start:][:count]")):
             careful = f"{name}{classwise.NARROW * narrow}_careful"
             text += names.function(first, careful, bodies[narrow])

@@ -169,12 +169,10 @@ class Passes:
             self.page.extend(depth, [f"odd = {zero}", *(f"{name}_before = {name}" for name in carried)])
             self._write_loop(depth, loop, numbers)
             self.page.line(depth, f"if odd > {zero}:")
-            depth += 1
-            self.page.extend(depth, [f"{name} = {name}_before" for name in carried])
+            self.page.extend(depth + 1, [f"{name} = {name}_before" for name in carried])
             for fold in folds:
-                self.page.extend(depth, fold.begin_piece())
-        self._write_loop(depth, loop, {})
-        depth -= bool(numbers)
+                self.page.extend(depth + 1, fold.begin_piece())
+        self._write_loop(depth + bool(numbers), loop, {})
         for fold in folds:
             self.page.extend(depth, fold.finish_piece())
         for fold in folds:

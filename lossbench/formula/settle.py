@@ -30,7 +30,8 @@ def settled(graph: Graph, roots: Sequence[Node]) -> list[Node]:
 
 def _without(graph: Graph, roots: Sequence[Node], forcing: Mapping[Node, frozenset[Node]]) -> list[Node]:
     """*roots* without each `nan_of` that none of those that have it needs."""
-    needed = {node for root in roots for node in topological(root) if _has_to_be(node, forcing[root])}
+    doubtful = [(node, root) for root in roots for node in topological(root) if node.op == "nan_of"]
+    needed = {node for node, root in doubtful if node.args[0] not in forcing[root]}
     new: dict[Node, Node] = {}
     for node in topological(*roots):
         if node.op == "nan_of" and node not in needed:
@@ -38,10 +39,6 @@ def _without(graph: Graph, roots: Sequence[Node], forcing: Mapping[Node, frozens
         else:
             new[node] = graph.rebuild(node, *(new[arg] for arg in node.args)) if node.args else node
     return [new[root] for root in roots]
-
-
-def _has_to_be(node: Node, forcing: frozenset[Node]) -> bool:
-    return node.op == "nan_of" and node.args[0] not in forcing
 
 
 def _inherited(node: Node, forcing: dict[Node, frozenset[Node]]) -> frozenset[Node]:

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from lossbench.formula import Formula, Wide, gradient
+from lossbench.formula.expression import Constants
 from lossbench.formula.graph import Graph, Node, is_row, number_of, topological
 
 
-def widened(formula: Formula) -> Formula | None:
-    """*formula* with the kernel forms that its definition gives.
+@dataclass(frozen=True)
+class Widened:
+    """What is computed, where that holds, and the numbers in it.
+
+    Attributes:
+        formula: With the kernel forms that its definition gives.
+    """
+
+    formula: Formula
+    holds: Wide
+    constants: Constants = field(default_factory=lambda: Constants("float64", "wide"))
+
+
+def widened(formula: Formula) -> Widened | None:
+    """*formula* as float64 computes it.
 
     None where the spec says nothing, or entries have powers of an exponent that is given: those take too long.
     """
     if formula.wide is None:
         return None
     definition, *conditions = _with_norms(formula.graph, [formula.definition, *formula.wide])
-    slopes = gradient(formula.graph, definition, formula.differentiated)
     if any(node.op == "pow" and is_row(node) and number_of(node.args[1]) is None for node in topological(definition)):
         return None
-    return replace(formula, kernel=definition, kernel_gradients=slopes, wide=Wide(*conditions))
+    slopes = gradient(formula.graph, definition, formula.differentiated)
+    return Widened(replace(formula, kernel=definition, kernel_gradients=slopes), Wide(*conditions))
 
 
 def _with_norms(graph: Graph, roots: Iterable[Node]) -> list[Node]:

@@ -98,7 +98,7 @@ class Kernel:
 
     def _carefully(self, *, sample_weight: object = None, out: Out = None, **given: object) -> Any:
         # Most calls give no parameter: neither is a default converted, nor found to be one.
-        plain = self.usual is not None and given.keys().isdisjoint(self.fixed)
+        plain = given.keys().isdisjoint(self.fixed)
         arguments, sizes = self._arguments.arrays(given, self.fixed if plain else ())
         rows = sizes.get(BATCH, 0)
         weighted = sample_weight is not None
@@ -108,9 +108,7 @@ class Kernel:
         if weighted and len(weight) != rows:
             raise LossbenchError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
         outputs = self._outputs(out, arguments, weight, rows)
-        module = self.usual() if plain and self.usual else self.module
-        if self.usual and not plain:
-            module, arguments = self._chosen(self.usual, arguments)
+        module, arguments = self._chosen(arguments, plain)
         slopes = [outputs[f"gradient.{one}"] for one in self.differentiated] if self.gradient else []
         results = weight if weighted else None, slopes, outputs.get("value")
         if self._by_case:
@@ -123,12 +121,17 @@ class Kernel:
             return value
         return value, {one: outputs[f"gradient.{one}"] for one in self.differentiated}
 
-    def _chosen(self, usual: Callable[[], ModuleType], arguments: list[Any]) -> tuple[ModuleType, list[Any]]:
-        """The module in which the parameters' defaults are written, if they have them, and what its functions take."""
+    def _chosen(self, arguments: list[Any], plain: bool) -> tuple[ModuleType, list[Any]]:
+        """The module in which defaults are written, if the parameters have them, and what its functions take.
+
+        Where the call is *plain*, *arguments* are without these parameters.
+        """
+        if self.usual is None or plain:
+            return self.usual() if self.usual else self.module, arguments
         given = dict(zip(self._arguments.variables, arguments, strict=True))
         if any(np.any(given[name] != self.dtype.type(self.defaults[name])) for name in self.fixed):
             return self.module, arguments
-        return usual(), [one for name, one in given.items() if name not in self.fixed]
+        return self.usual(), [one for name, one in given.items() if name not in self.fixed]
 
     def _of_elements(
         self,
