@@ -6,6 +6,7 @@ another axis),
     logsumexp(x)        is  m + log1p(rest)
     y - logsumexp(x)    is  (y - m) - log1p(rest)     nothing of the rest is lost beside a large m
     softmax(x)          is  exp(x - m)/(1 + rest)
+    softmax(x) - 1      is  expm1(-log1p(rest)) at k
 
 and a number subtracted from the whole row changes neither of the last two. The new graphs use these primitives
 beside those of `graph`: `argmax` (a label), `at` (the mask of a label), `peak` (the largest entry that is not
@@ -89,11 +90,9 @@ class _Lowering:
             case "log1p":
                 return self.log1p(*args)
             case "exp" if args[0] in self.logs:
-                softmax, one = self.logs[args[0]], self.graph.number(1)
-                total = self.graph.add(one, softmax.rest)
-                if self.by_value:  # one division for the row
-                    return self.graph.mul(softmax.powers, self.graph.div(one, total))
-                return self.graph.div(softmax.powers, total)
+                return self.softmax(self.logs[args[0]])
+            case "expm1" if args[0] in self.logs:
+                return self.lack(self.logs[args[0]])
             case "exp" if args[0].op == "sub":
                 return self.entrywise("exp_difference", *args[0].args)
             case "logsumexp" if node.value in args[0].axes:
@@ -215,19 +214,23 @@ class _Lowering:
             power = self.entrywise("exp_difference", largest, largest)  # 1, but nan of an infinite one
             rest = graph.add(rest, graph.where(graph.compare("eq", others, zero), zero, graph.mul(others, power)))
         tail = graph.unary("log1p", rest)
-        softmax = _Softmax(axis, row, base, peak, largest, rest, tail, powers)
-        total = graph.add(self.highest(softmax), tail)
-        self.softmaxes[total] = softmax
+        total = graph.add(graph.sub(largest, row.args[1]) if shifted else largest, tail)
+        self.softmaxes[total] = _Softmax(axis, row, base, peak, largest, rest, tail, powers)
         return total
 
-    def highest(self, softmax: _Softmax) -> Node:
-        """The largest entry of the softmax's row, which is 0, also of an infinite one, less that entry itself."""
-        if softmax.row is softmax.base:
-            return softmax.largest
-        taken = softmax.row.args[1]
-        if taken.op == "row_max" and taken.args[0] is softmax.base and taken.value == softmax.axis:
-            return self.graph.number(0)
-        return self.graph.sub(softmax.largest, taken)
+    def softmax(self, softmax: _Softmax) -> Node:
+        one = self.graph.number(1)
+        total = self.graph.add(one, softmax.rest)
+        if self.by_value:  # one division for the row
+            return self.graph.mul(softmax.powers, self.graph.div(one, total))
+        return self.graph.div(softmax.powers, total)
+
+    def lack(self, softmax: _Softmax) -> Node:
+        """softmax - 1: only where it is largest can it be nearly 1, and the difference lose digits."""
+        graph = self.graph
+        at_peak = self.at(softmax.base, softmax.peak, softmax.axis)
+        largest = graph.unary("expm1", graph.neg(softmax.tail))
+        return graph.where(at_peak, largest, graph.sub(self.softmax(softmax), graph.number(1)))
 
     def below(self, softmax: _Softmax, a: Node) -> Node:
         """*a* less the largest entry of the softmax's row."""
@@ -236,7 +239,7 @@ class _Lowering:
             at_peak = self.at(softmax.base, softmax.peak, softmax.axis)
             return self.or_zero(at_peak, graph.sub(softmax.base, softmax.largest))
         if softmax.row is not softmax.base:
-            return graph.sub(a, self.highest(softmax))
+            return graph.sub(a, graph.sub(softmax.largest, softmax.row.args[1]))
         difference = graph.sub(a, softmax.largest)
         if a.op == "pick" and a.args[0] is softmax.row and a.value == softmax.axis:
             return self.or_zero(graph.compare("eq", a if self.by_value else a.args[1], softmax.peak), difference)
